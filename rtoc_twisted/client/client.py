@@ -1,0 +1,363 @@
+"""The asyncio client: a method for every key of the protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+
+from rtoc_twisted.client.backoff import Backoff
+from rtoc_twisted.client.failures import BadAnswer, RequestFailed
+from rtoc_twisted.client.frames import CipherFrames, Frames, PlainFrames
+from rtoc_twisted.client.link import Link, Sleep
+from rtoc_twisted.client.pushes import PushStream
+from rtoc_twisted.client.transport import Connect, websocket_connector
+from rtoc_twisted.client.trust import Credentials, Trust
+from rtoc_twisted.client.values import (
+    ActionResult,
+    Latest,
+    SignalData,
+    action_of,
+    latest_of,
+    listed_event,
+    signal_of,
+)
+from rtoc_twisted.errors import BadValue, UnknownSignal
+from rtoc_twisted.model import Event, SignalName
+
+_T = TypeVar("_T")
+
+DEFAULT_URL = "ws://localhost:5050"
+
+Hold = Literal["off", "on", "mergeX", "mergeY"]
+
+
+class Client:
+    """A client of an RTOC server, for asyncio.
+
+    Use it as `async with Client(url) as client:`, or with open() and close(). When the connection breaks
+    it connects, logs in and subscribes again by itself; requests made meanwhile wait for that.
+
+    url: ws:// or wss://. credentials, trust: see there. cipher: speak the password cipher of the original
+    (needs a password; never needed over wss). timeout: seconds for a connection and for each request.
+    reconnect: False ends the client with its first connection. patient: wait for a server that is not
+    there yet instead of raising CannotConnect. connect, sleep, backoff: for those who bring their own.
+
+    Every method that asks the server raises RequestFailed where it answers with an error, and
+    RequestTimedOut, ConnectionLost or LoginRefused.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        credentials: Credentials | None = None,
+        trust: Trust | None = None,
+        cipher: bool = False,
+        timeout: float = 10.0,
+        reconnect: bool = True,
+        patient: bool = False,
+        connect: Connect | None = None,
+        sleep: Sleep = asyncio.sleep,
+        backoff: Backoff | None = None,
+    ) -> None:
+        credentials = credentials or Credentials()
+        self._link = Link(
+            connect or websocket_connector(url, trust or Trust(), timeout),
+            _frames(credentials, cipher),
+            credentials,
+            timeout=timeout,
+            reconnect=reconnect,
+            patient=patient,
+            backoff=backoff or Backoff(random.random),
+            sleep=sleep,
+        )
+
+    async def __aenter__(self) -> Self:
+        """Open the client."""
+        try:
+            await self.open()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the client."""
+        await self.close()
+
+    async def open(self) -> None:
+        """Connect and log in; CannotConnect, CertificateRefused, LoginRefused."""
+        await self._link.open()
+
+    async def close(self) -> None:
+        """Close the connection; it can be opened again."""
+        await self._link.close()
+
+    async def request(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Send any mix of the protocol's keys and return the answer, without its `id`."""
+        return await self._link.request(fields)
+
+    async def login(self, credentials: Credentials) -> None:
+        """Log in with other credentials on the open connection, and from now on."""
+        await self._link.login(credentials)
+
+    async def store(self, fields: Mapping[str, Any]) -> None:
+        """Send a request with values in the protocol's own keys (y, x, sname, dname, unit, plot, hold).
+
+        Returns when they are stored; RequestFailed if the answer does not say so.
+        """
+        answer = await self.request(fields)
+        if answer.get("sent") is not True:
+            raise RequestFailed(answer)
+
+    async def send(
+        self,
+        device: str,
+        values: Mapping[str, float],
+        *,
+        units: Mapping[str, str] | None = None,
+        x: float | Sequence[float] | None = None,
+    ) -> None:
+        """Append one value to each of a device's signals; return when they are stored.
+
+        values: signal name -> value. units: signal name -> unit. x: one for all values or one each;
+        None: the server's time, in seconds since the epoch.
+        """
+        units = units or {}
+        fields: dict[str, Any] = {
+            "dname": device,
+            "sname": list(values),
+            "y": list(values.values()),
+            "unit": [units.get(name, "") for name in values],
+        }
+        if x is not None:
+            fields["x"] = [x] * len(values) if isinstance(x, (int, float)) else list(x)
+        await self.store(fields)
+
+    async def plot(
+        self,
+        device: str,
+        signal: str,
+        y: Sequence[float],
+        *,
+        x: Sequence[float] | None = None,
+        unit: str = "",
+        hold: Hold = "off",
+    ) -> None:
+        """Send a whole signal, y[n] over x[n]; return when it is stored.
+
+        x None: the indices of y. hold: what becomes of the samples that the signal has: "off" replaces
+        them, "on" appends, "mergeX" and "mergeY" append the pairs whose x or y is new.
+        """
+        fields: dict[str, Any] = {"plot": True, "dname": device, "sname": signal, "y": y, "unit": unit}
+        if x is not None:
+            fields["x"] = x
+        if hold != "off":
+            fields["hold"] = hold
+        await self.store(fields)
+
+    async def event(
+        self,
+        text: str,
+        *,
+        device: str = "noDevice",
+        signal: str = "noName",
+        x: float | None = None,
+        priority: int = 0,
+        action_id: str | None = None,
+        value: Any = None,
+    ) -> None:
+        """Raise an event; return when it is kept.
+
+        x: seconds since the epoch, None: now. priority: 0 information, 1 warning, 2 error. action_id: the
+        name that actions listen for. value: anything that JSON can hold.
+        """
+        fields = {"text": text, "dname": device, "sname": signal, "priority": priority}
+        optional = {"x": x, "id": action_id, "value": value}
+        await self.request({"event": fields | {key: it for key, it in optional.items() if it is not None}})
+
+    async def signal_list(self) -> list[SignalName]:
+        """Return the names of all signals, in order of their creation."""
+        return await self._ask(
+            {"getSignalList": True}, "signalList", lambda found: [SignalName(*it) for it in found]
+        )
+
+    async def latest(self, keys: Iterable[str] | None = None) -> dict[str, Latest]:
+        """Return the newest sample by "device.signal": of all signals that have one, or of these."""
+        asked = {"getLatest": True if keys is None else list(keys)}
+        return await self._ask(
+            asked, "latest", lambda found: {key: latest_of(it) for key, it in found.items()}
+        )
+
+    async def signals(
+        self,
+        names: Iterable[SignalName | str] | None = None,
+        *,
+        x_min: float | None = None,
+        x_max: float | None = None,
+        max_points: int | None = None,
+    ) -> dict[str, SignalData]:
+        """Return samples by "device.signal": of all signals, or of these; unknown ones are left out.
+
+        Only samples with x_min < x <= x_max; at most max_points a signal, thinned so that spikes stay.
+        """
+        window = {"xmin": x_min, "xmax": x_max, "maxN": max_points}
+        window = {key: value for key, value in window.items() if value is not None}
+        asked: str | list[Any]
+        if window or names is not None:
+            asked = [{"dname": n.device, "sname": n.name, **window} for n in await self._resolve(names)]
+            if not asked:
+                return {}
+        else:
+            asked = "all"
+        return await self._ask(
+            {"getSignal": asked}, "signals", lambda found: {key: signal_of(it) for key, it in found.items()}
+        )
+
+    async def signal(
+        self,
+        name: SignalName | str,
+        *,
+        x_min: float | None = None,
+        x_max: float | None = None,
+        max_points: int | None = None,
+    ) -> SignalData:
+        """Return the samples of one signal, as signals() does; UnknownSignal."""
+        found = await self.signals([name], x_min=x_min, x_max=x_max, max_points=max_points)
+        if not found:
+            raise UnknownSignal(f"no signal {name if isinstance(name, str) else name.key}")
+        return next(iter(found.values()))
+
+    async def event_list(self, newest: int | None = None) -> list[Event]:
+        """Return all events, or the newest so many."""
+        asked = {"getEventList": True if newest is None else newest}
+        return await self._ask(asked, "events", lambda found: [listed_event(it) for it in found.values()])
+
+    async def events(self, keys: Iterable[str]) -> dict[str, list[Event]]:
+        """Return the events of each "device.signal"; none for an unknown one."""
+        return await self._ask(
+            {"getEvent": list(keys)},
+            "events",
+            lambda found: {key: [listed_event(it) for it in listed] for key, listed in found.items()},
+        )
+
+    async def session(self) -> dict[str, Any]:
+        """Return everything recorded, as the wire has it: {maxLength, signals, events, devices}."""
+        return await self._ask({"getSession": True}, "session", _document)
+
+    async def remove_signals(self, keys: Iterable[str]) -> tuple[int, int]:
+        """Remove signals by "device.signal"; return how many signals and events went."""
+        return await self._remove(["signal", list(keys)])
+
+    async def remove_device(self, device: str) -> tuple[int, int]:
+        """Remove a device with its signals; return how many signals and events went."""
+        return await self._remove(["device", device])
+
+    async def remove_events(self, numbers: Iterable[int]) -> tuple[int, int]:
+        """Remove events by their numbers; return how many signals (0) and events went."""
+        return await self._remove(["event", list(numbers)])
+
+    async def logger(self, **calls: Any) -> dict[str, Any]:
+        """Make calls of the `logger` key (clear, resize, export, info, backup, ..); return their results."""
+        return await self._ask({"logger": calls}, "logger", _document)
+
+    async def plugin_list(self) -> dict[str, Any]:
+        """Return {name: {functions, parameters, status, autorun, info, log}} of all plugins."""
+        return await self._ask({"getPluginList": True}, "pluginList", _document)
+
+    async def plugin(self, name: str, calls: Mapping[str, Any]) -> dict[str, Any]:
+        """Make calls of one plugin, as {"start": True}, {"get": "p"}, {"p": 5}, {"fun()": [args]}.
+
+        Returns the same keys with their results (protocol section 5).
+        """
+        return await self._ask({"plugin": {name: calls}}, "plugin", lambda found: _document(found[name]))
+
+    async def user_action(self, name: str) -> ActionResult:
+        """Run a user action and return what it gave; its failure is told by `success`."""
+        return await self._ask({"userAction": name}, "userAction", action_of)
+
+    async def automation(self, **calls: Any) -> dict[str, Any]:
+        """Make calls of the `automation` key; return all events, actions and the calls' results."""
+        return await self._ask({"automation": calls}, "automation", _document)
+
+    async def hello(self) -> dict[str, Any]:
+        """Return what the server says of itself; empty from servers that do not know the key."""
+        found: dict[str, Any] = (await self.request({"hello": True})).get("hello", {})
+        return found
+
+    async def event_level(self, level: int) -> None:
+        """Have only events of this priority or above pushed: 0, 1 or 2."""
+        await self.request({"eventLevel": level})
+        self._link.subscriptions.event_level(level)
+
+    def pushes(self, limit: int = 10_000) -> PushStream:
+        """Return an async iterator over the pushes from now on; see PushStream for a slow reader."""
+        return self._link.pushes(limit)
+
+    async def subscribe(self, *, signal: str | None = None, device: str | None = None) -> None:
+        """Have the values of one signal ("device.signal", existing or not) or of a device pushed."""
+        await self._subscribe(signal, device, on=True)
+
+    async def unsubscribe(self, *, signal: str | None = None, device: str | None = None) -> None:
+        """Undo subscribe(), or make an exception to subscribe_all()."""
+        await self._subscribe(signal, device, on=False)
+
+    async def subscribe_all(self) -> None:
+        """Have the values of all signals pushed, present and future."""
+        await self.request({"subscribeAll": True})
+        self._link.subscriptions.everything(on=True)
+
+    async def unsubscribe_all(self) -> None:
+        """Have no more values pushed."""
+        await self.request({"unsubscribeAll": True})
+        self._link.subscriptions.everything(on=False)
+
+    async def _subscribe(self, signal: str | None, device: str | None, on: bool) -> None:
+        for kind, name in (("signal", signal), ("device", device)):
+            if name is not None:
+                await self.request({"subscribe" if on else "unsubscribe": [kind, name]})
+                self._link.subscriptions.single(kind, name, on)
+
+    async def _remove(self, what: list[Any]) -> tuple[int, int]:
+        def counts(found: Any) -> tuple[int, int]:
+            signals, events = found
+            return signals, events
+
+        return await self._ask({"remove": what}, "remove", counts)
+
+    async def _ask(self, fields: Mapping[str, Any], key: str, make: Callable[[Any], _T]) -> _T:
+        """Send a request and return what `make` makes of that key of its answer; BadAnswer."""
+        answer = await self.request(fields)
+        try:
+            return make(answer[key])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BadAnswer(f"the server gave no proper {key}: {error!r}") from error
+
+    async def _resolve(self, names: Iterable[SignalName | str] | None) -> list[SignalName]:
+        """Return names with device and signal apart, which only the server's list can tell of a text."""
+        given = None if names is None else list(names)
+        if given is not None and not any(type(name) is str for name in given):
+            return [name for name in given if isinstance(name, SignalName)]
+        listed = await self.signal_list()
+        if given is None:
+            return listed
+        by_key = {name.key: name for name in listed}
+        resolved = (name if isinstance(name, SignalName) else by_key.get(name) for name in given)
+        return [name for name in resolved if name is not None]
+
+
+def _document(found: Any) -> dict[str, Any]:
+    return dict(found)
+
+
+def _frames(credentials: Credentials, cipher: bool) -> Frames:
+    if not cipher:
+        return PlainFrames()
+    if credentials.password is None:
+        raise BadValue("the cipher needs a password")
+    return CipherFrames(credentials.password)

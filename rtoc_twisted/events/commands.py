@@ -1,0 +1,122 @@
+"""The keys of events: event, eventLevel, getEventList, getEvent (protocol section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
+
+from twisted.internet.defer import inlineCallbacks
+from zope.interface import implementer
+
+from ..command import Command, command, tagged
+from ..errors import BadValue
+from ..interfaces import ICommandSource, IConnection, IEvents, IRecorder, IStorage
+from ..model import Event, Permission, SignalName
+from ..wire.answers import event_row
+from ..wire.batch import DEFAULT_DEVICE, check_text
+from ..wire.codec import to_json
+from ..wire.request import lenient
+
+_FIELDS = ("text", "sname", "dname", "x", "priority", "id", "value")
+_DEFAULT_NAME = "noName"
+
+
+@implementer(ICommandSource)
+class EventCommands:
+    """Raises events and lists them."""
+
+    def __init__(
+        self, storage: IStorage, events: IEvents, recorder: IRecorder, clock: Callable[[], float]
+    ) -> None:
+        self._storage = storage
+        self._events = events
+        self._recorder = recorder
+        self._clock = clock
+
+    def commands(self) -> Iterable[Command]:
+        """Return the commands."""
+        return tagged(self)
+
+    @command("event", lenient(dict[str, Any] | list[Any] | str), Permission.WRITE)
+    def raise_event(self, connection: IConnection, given: Any) -> None:
+        """Raise an event: {text, dname, sname, x, priority, id, value}, the list form, or its text."""
+        connection.settle(self._recorder.raise_event(self._event(given)))
+
+    def _event(self, given: Any) -> Event:
+        fields: Mapping[str, Any]
+        if isinstance(given, dict):
+            fields = given
+        elif isinstance(given, str):
+            fields = {"text": given}
+        elif isinstance(given, list):
+            if len(given) > len(_FIELDS):
+                raise BadValue(f"event[{len(_FIELDS)}]: expected at most [{', '.join(_FIELDS)}]")
+            fields = dict(zip(_FIELDS, given, strict=False))
+        else:
+            raise BadValue("event: expected an object, a list or a text")
+        priority = fields.get("priority")
+        return Event(
+            name=SignalName(
+                _text(fields, "dname", DEFAULT_DEVICE, strict=False),
+                _text(fields, "sname", _DEFAULT_NAME, strict=False),
+            ),
+            text=_text(fields, "text", ""),
+            x=self._x(fields.get("x")),
+            priority=priority if isinstance(priority, int) else 0,
+            action_id=_text(fields, "id", ""),
+            value=_value(fields.get("value")),
+        )
+
+    def _x(self, x: Any) -> float:
+        if x is None:
+            return self._clock()
+        try:
+            if isinstance(x, (int, float, str)):
+                return float(x)
+        except (ValueError, OverflowError):
+            pass
+        raise BadValue(f"event.x: expected a number, got {str(x)[:40]!r}")
+
+    @command("eventLevel", Literal[0, 1, 2], Permission.READ)
+    def event_level(self, connection: IConnection, level: int) -> None:
+        """Push only events of at least this priority to this connection."""
+        connection.set_event_level(level)
+
+    @command("getEventList", lenient(bool | int), Permission.READ)
+    @inlineCallbacks
+    def event_list(self, connection: IConnection, wanted: Any) -> Any:
+        """List all events by number, or the newest n."""
+        limit = wanted if isinstance(wanted, int) and not isinstance(wanted, bool) else None
+        if limit is not None and limit < 0:
+            raise BadValue(f"getEventList: expected true or a number of events, got {limit}")
+        events = yield self._events.query(None, limit)
+        return {"events": {str(event.number): event_row(event) for event in events}}
+
+    @command("getEvent", list[Any], Permission.READ)
+    @inlineCallbacks
+    def events_of(self, connection: IConnection, keys: list[Any]) -> Any:
+        """List the events of signals, by sigKey; an unknown signal has none."""
+        signals = {key: self._storage.resolve(key) for key in keys if isinstance(key, str)}
+        known = [signal for signal in signals.values() if signal is not None]
+        found: dict[SignalName, list[Any]] = {signal.name: [] for signal in known}
+        for event in (yield self._events.query(known, None)) if known else ():
+            found[event.name].append(event_row(event))
+        return {"events": {key: found[signal.name] if signal else [] for key, signal in signals.items()}}
+
+
+def _text(fields: Mapping[str, Any], key: str, default: str, strict: bool = True) -> str:
+    value = fields.get(key)
+    if value is None or (not strict and not isinstance(value, str)):
+        return default
+    if not isinstance(value, str):
+        raise BadValue(f"event.{key}: expected a text, got {str(value)[:40]}")
+    check_text(value, f"event.{key}")
+    return value
+
+
+def _value(value: Any) -> Any:
+    try:
+        to_json(value)
+    except TypeError as error:
+        raise BadValue(f"event.value: {error}") from None
+    return value

@@ -1,0 +1,284 @@
+"""The doors between the rooms: every interface that a component provides or is given.
+
+The names of arguments and results are those of `model`. A method that returns at once says nothing of
+waiting; one that waits returns a Deferred and says when it fires.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+if TYPE_CHECKING:
+    from .command import Command
+    from .errors import RTOCError
+    from .model import (
+        Columns,
+        Event,
+        FloatColumn,
+        Hold,
+        Permission,
+        Plot,
+        Samples,
+        Selector,
+        Signal,
+        SignalName,
+        SignalSummary,
+        Window,
+    )
+
+
+class ICommit(Interface):
+    """The promise of one group commit, shared by everything that travels in it."""
+
+    done: bool = Attribute("Whether the group is on disk or has failed.")
+    error: RTOCError | None = Attribute("Why the group failed; None while it waits and after success.")
+
+    def when_done(callback: Callable[[], None]) -> None:
+        """Call back once the commit is done; at once if it is done already."""
+
+
+class IStorage(Interface):
+    """Where signals, samples, events and documents are kept.
+
+    Writes are taken at once and become durable together: each returns the commit that carries it or
+    a Deferred that fires after it. What is in memory (the catalog, summaries) answers at once and
+    includes writes that are not yet on disk; reads of samples and events include every write taken
+    before the call. Deferreds fail with StorageFailed where the disk refuses.
+    """
+
+    generation: int = Attribute("Changes whenever an id, a name or a unit of the catalog changes.")
+    congested: bool = Attribute("Whether producers should pause until the next commit is done.")
+
+    def signals() -> Sequence[Signal]:
+        """Return all signals in the order of their creation."""
+
+    def find(name: SignalName) -> Signal | None:
+        """Return the signal of that name, None if there is none."""
+
+    def resolve(key: str) -> Signal | None:
+        """Return the signal of a sigKey, None if there is none.
+
+        Names may hold dots: the longest device name that makes it a signal wins.
+        """
+
+    def get(signal_id: int) -> Signal | None:
+        """Return the signal of that id, None if there is none."""
+
+    def add_signals(names: Sequence[SignalName]) -> Sequence[Signal]:
+        """Create signals, and their devices where needed: all of them or none; the names must be new.
+
+        Raises TooLarge past the limit of signals.
+        """
+
+    def set_unit(signal_id: int, unit: str) -> None:
+        """Change a signal's unit."""
+
+    def summary(signal_id: int) -> SignalSummary | None:
+        """Return what is known of a signal without reading it, None while it has no samples."""
+
+    def append(ids: Sequence[int], x: Sequence[float], y: Sequence[float]) -> ICommit:
+        """Take values: y[i] at x[i] belongs to signal ids[i].
+
+        ids: uint32[n]; x, y: float64[n] or lists of float. The columns are copied.
+        """
+
+    def replace(signal_id: int, x: FloatColumn, y: FloatColumn) -> ICommit:
+        """Take a signal's samples instead of those that it has."""
+
+    def merge(
+        signal_id: int,
+        x: FloatColumn,
+        y: FloatColumn,
+        hold: Hold,
+        added: Callable[[FloatColumn, FloatColumn], None],
+    ) -> ICommit:
+        """Append the pairs whose x (or y, by `hold`) is new.
+
+        `added` is called with these pairs after the commit, before those who wait for it.
+        """
+
+    def read(requests: Sequence[tuple[int, Window]]) -> Deferred[list[Columns]]:
+        """Read several signals out of one snapshot; fires with a Columns for each request, in order.
+
+        A signal that is unknown reads as empty.
+        """
+
+    def remove_signals(ids: Iterable[int]) -> Deferred[tuple[int, int]]:
+        """Remove signals, their samples and events, and devices left empty.
+
+        The catalog forgets them at once; fires after the commit with the true counts of signals and
+        events.
+        """
+
+    def clear() -> Deferred[None]:
+        """Remove everything recorded and start all numbers again; fires after the commit."""
+
+    def add_event(signal_id: int, event: Event) -> tuple[Event, ICommit]:
+        """Take an event; return it with its number, and the commit that carries it."""
+
+    def events(ids: Sequence[int] | None = None, limit: int | None = None) -> Deferred[list[Event]]:
+        """Fire with the newest `limit` events (of these signals), oldest first."""
+
+    def remove_events(numbers: Sequence[int] | None) -> Deferred[int]:
+        """Remove events; None removes all and starts their numbers again. Fires with the true count."""
+
+    def document(key: str) -> Any:
+        """Return the JSON value kept under that key, None if there is none."""
+
+    def put_document(key: str, value: Any) -> ICommit:
+        """Keep a JSON value under that key."""
+
+    def flush() -> Deferred[None]:
+        """Fire when all that was taken is on disk; fails if it could not be."""
+
+    def close() -> Deferred[None]:
+        """Flush, and let the files go; fires when that is done. Nothing may be called afterwards."""
+
+    def counters() -> Mapping[str, float]:
+        """Return figures for people and monitors: values taken, commits, values waiting, bytes on disk."""
+
+
+class IEvents(Interface):
+    """The event log."""
+
+    def add(signal: Signal, event: Event) -> tuple[Event, ICommit]:
+        """Keep an event of a signal; return it as it was kept, and the commit that carries it."""
+
+    def query(signals: Sequence[Signal] | None, limit: int | None) -> Deferred[list[Event]]:
+        """Fire with the newest events, oldest first; None: of all signals, without limit."""
+
+    def remove(numbers: Sequence[int] | None) -> Deferred[int]:
+        """Remove events, None for all; fires with the count."""
+
+
+class IListener(Interface):
+    """Hears facts, in the past tense, in the order in which they happened, before any answer."""
+
+    def signal_added(signal: Signal) -> None:
+        """A signal was created."""
+
+    def signal_removed(signal: Signal) -> None:
+        """A signal and its samples were removed."""
+
+    def samples_appended(signals: Sequence[Signal], samples: Samples) -> None:
+        """Values came: `samples` value i belongs to signals[i]."""
+
+    def plot_drawn(signal: Signal, plot: Plot) -> None:
+        """A plot came; plot.x and plot.y are the samples that it added."""
+
+    def event_raised(event: Event) -> None:
+        """An event was raised."""
+
+    def plugins_changed(plugins: Mapping[str, Any]) -> None:
+        """The state of plugins changed."""
+
+
+class IRecorder(Interface):
+    """The one place that writes and tells: nothing is stored untold or told unstored."""
+
+    def append(samples: Samples) -> ICommit:
+        """Record values, creating signals that are new; return the commit that carries them."""
+
+    def draw(plot: Plot) -> ICommit:
+        """Record a plot; return the commit that carries it."""
+
+    def raise_event(event: Event) -> ICommit:
+        """Keep an event, creating its signal if that is new; return the commit that carries it."""
+
+    def remove(signals: Sequence[Signal]) -> Deferred[tuple[int, int]]:
+        """Remove signals; fires with the counts of signals and events."""
+
+    def clear() -> Deferred[None]:
+        """Remove everything recorded."""
+
+    def subscribe(listener: IListener, selector: Selector) -> Callable[[], None]:
+        """Tell a listener all facts, and those of samples that the selector wants; return the undo.
+
+        Subscribing again replaces the selector.
+        """
+
+
+class IAccount(Interface):
+    """Somebody who was let in."""
+
+    name: str = Attribute("The account's name, for logs.")
+
+    def may(permission: Permission) -> bool:
+        """Return whether the account has that permission."""
+
+
+class IPeer(Interface):
+    """Where a connection comes from, as far as trust depends on it."""
+
+    address: str = Attribute("The IP address as text; empty for a local socket.")
+    trusted: bool = Attribute("Whether the whitelist holds for it (protocol section 3).")
+    secure: bool = Attribute("Whether it came over TLS.")
+
+
+class IAuth(Interface):
+    """Decides who may enter."""
+
+    required: bool = Attribute("Whether a password is set.")
+    cipher_key: bytes | None = Attribute("The key of the old cipher, None where it is not offered.")
+    cipher_required: bool = Attribute("Whether plain ws from peers that are not trusted is refused.")
+
+    def admit(peer: IPeer) -> IAccount | None:
+        """Return the account of a peer that needs no login, None where one is needed."""
+
+    def login(credential: Any, peer: IPeer) -> Deferred[IAccount | None]:
+        """Check the value of an `authorize` key; fires with the account, None if it is refused.
+
+        Wrong tries are answered later and later, by address.
+        """
+
+
+class ISocket(Interface):
+    """All that a connection knows of a socket."""
+
+    peer: IPeer = Attribute("Where it comes from.")
+    congested: bool = Attribute("Whether what was sent is not leaving: stop working for this client.")
+
+    def send(frames: bytes) -> None:
+        """Send ready WebSocket frames. Never raises; a socket that is gone ignores it."""
+
+    def close(code: int, reason: str) -> None:
+        """Say goodbye (RFC 6455 section 7.4) and close."""
+
+    def pause() -> None:
+        """Stop reading from the client. Idempotent."""
+
+    def resume() -> None:
+        """Read again. Idempotent."""
+
+
+class IConnection(Interface):
+    """What a handler may touch of the connection that asks."""
+
+    peer: IPeer = Attribute("Where the client is.")
+    account: IAccount | None = Attribute("Who asks.")
+
+    def login(credential: Any) -> Deferred[None]:
+        """Try to log in; fires when the client was told that it went well, fails if it was refused."""
+
+    def settle(commit: ICommit) -> None:
+        """Let the present answer wait for a commit."""
+
+    def selector() -> Selector:
+        """Return what this connection is subscribed to."""
+
+    def watch(selector: Selector) -> None:
+        """Change what this connection is subscribed to."""
+
+    def set_event_level(level: int) -> None:
+        """Push only events of at least that priority."""
+
+
+class ICommandSource(Interface):
+    """A component that answers keys of requests."""
+
+    def commands() -> Iterable[Command]:
+        """Return the commands, once, at start."""

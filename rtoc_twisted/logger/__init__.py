@@ -1,0 +1,1 @@
+"""The key `logger`: information, settings, clearing, exports and backups; and `hello`."""

@@ -1,0 +1,189 @@
+"""Exports and backups: everything stored, in a file that appears whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterable
+from functools import partial
+from io import TextIOWrapper
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, inlineCallbacks
+
+from ..errors import BadValue, NotAvailable, StorageFailed
+from ..interfaces import IEvents, IStorage
+from ..model import Columns, Event, Signal, Window
+from ..wire.codec import Column, to_json
+
+InThread = Callable[[Callable[[], Any]], Deferred[Any]]
+
+_SHEET_ROWS = 1_048_576
+
+
+class _Writer(Protocol):
+    """Writes an export, signal by signal; called from threads, one call at a time."""
+
+    def signal(self, signal: Signal, columns: Columns) -> None: ...
+
+    def finish(self, events: Iterable[tuple[Signal, Event]]) -> None: ...
+
+
+class _JsonWriter:
+    """RTOC's session: {maxLength, signals, events, devices}."""
+
+    def __init__(self, path: Path, record_length: int) -> None:
+        self._file = path.open("wb")
+        self._length = record_length
+        self._devices: dict[int, str] = {}
+        self._first = True
+        self._file.write(b'{"signals":{')
+
+    def signal(self, signal: Signal, columns: Columns) -> None:
+        self._devices[signal.device_id] = signal.name.device
+        row = [signal.device_id, signal.name.name, Column(columns.x), Column(columns.y), signal.unit]
+        self._file.write(b"" if self._first else b",")
+        self._file.write(b'"%d":%s' % (signal.id, to_json(row)))
+        self._first = False
+
+    def finish(self, events: Iterable[tuple[Signal, Event]]) -> None:
+        rows = {
+            event.number: [
+                signal.device_id,
+                signal.id,
+                event.number,
+                event.text,
+                event.x,
+                event.value,
+                event.priority,
+                event.action_id,
+            ]
+            for signal, event in events
+        }
+        rest = {"maxLength": self._length, "events": rows, "devices": self._devices}
+        self._file.write(b"}," + to_json(rest)[1:])
+        self._file.close()
+
+
+class _CsvWriter:
+    """One line a sample: device, signal, unit, x, y."""
+
+    def __init__(self, path: Path, record_length: int) -> None:
+        self._file: TextIOWrapper = path.open("w", newline="", encoding="utf-8")
+        self._rows = csv.writer(self._file)
+        self._rows.writerow(("device", "signal", "unit", "x", "y"))
+
+    def signal(self, signal: Signal, columns: Columns) -> None:
+        head = (*signal.name, signal.unit or "")
+        pairs = zip(columns.x.tolist(), columns.y.tolist(), strict=True)
+        self._rows.writerows((*head, x, y) for x, y in pairs)
+
+    def finish(self, events: Iterable[tuple[Signal, Event]]) -> None:
+        self._file.close()
+
+
+class _XlsxWriter:
+    """A sheet with the columns of the CSV, continued on further sheets, and one of the events."""
+
+    def __init__(self, path: Path, record_length: int) -> None:
+        try:
+            import xlsxwriter
+        except ImportError:
+            raise NotAvailable(
+                'logger.export: xlsx needs the extra: pip install "rtoc_twisted[xlsx]"'
+            ) from None
+        options = {"constant_memory": True, "nan_inf_to_errors": True, "strings_to_formulas": False}
+        self._book = xlsxwriter.Workbook(str(path), options)
+        self._new_sheet()
+
+    def _new_sheet(self) -> None:
+        self._sheet: Any = self._book.add_worksheet()
+        self._sheet.write_row(0, 0, ("device", "signal", "unit", "x", "y"))
+        self._row = 1
+
+    def signal(self, signal: Signal, columns: Columns) -> None:
+        head = (*signal.name, signal.unit or "")
+        for x, y in zip(columns.x.tolist(), columns.y.tolist(), strict=True):
+            if self._row == _SHEET_ROWS:
+                self._new_sheet()
+            self._sheet.write_row(self._row, 0, (*head, x, y))
+            self._row += 1
+
+    def finish(self, events: Iterable[tuple[Signal, Event]]) -> None:
+        sheet = self._book.add_worksheet("events")
+        sheet.write_row(0, 0, ("number", "device", "signal", "x", "priority", "id", "text", "value"))
+        for row, (signal, event) in enumerate(events, start=1):
+            value = json.dumps(event.value)
+            cells = (event.number, *signal.name, event.x, event.priority, event.action_id, event.text, value)
+            sheet.write_row(row, 0, cells)
+        self._book.close()
+
+
+WRITERS: dict[str, Callable[[Path, int], _Writer]] = {
+    "json": _JsonWriter,
+    "csv": _CsvWriter,
+    "xlsx": _XlsxWriter,
+}
+
+
+class Exporter:
+    """Writes everything stored into files below a directory.
+
+    in_thread: runs a function in a thread and returns a Deferred of its result.
+    """
+
+    def __init__(self, storage: IStorage, events: IEvents, in_thread: InThread) -> None:
+        self._storage = storage
+        self._events = events
+        self._in_thread = in_thread
+
+    @inlineCallbacks
+    def write(self, path: Path, kind: str, record_length: int) -> Any:
+        """Write a file of that kind; fires when it is there.
+
+        Fails with StorageFailed if the disk refuses, NotAvailable if a library is missing; BadValue if
+        there is a file of that name already.
+        """
+        try:
+            part = yield self._in_thread(lambda: _prepare(path))
+            try:
+                writer = yield self._in_thread(lambda: WRITERS[kind](part, record_length))
+                signals = {signal.name: signal for signal in self._storage.signals()}
+                for signal in signals.values():
+                    (columns,) = yield self._storage.read([(signal.id, Window())])
+                    yield self._in_thread(partial(writer.signal, signal, columns))
+                events = yield self._events.query(None, None)
+                pairs = [(signals[event.name], event) for event in events if event.name in signals]
+                yield self._in_thread(partial(writer.finish, pairs))
+                yield self._in_thread(lambda: _publish(part, path))
+            finally:
+                part.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageFailed(f"{path.name} could not be written: {error.strerror}") from None
+
+
+def _prepare(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=path.parent, prefix=".rtoc-", delete=False) as file:
+        return Path(file.name)
+
+
+def _publish(part: Path, path: Path) -> None:
+    try:
+        # Unlike a rename, a link never replaces what is there.
+        os.link(part, path)
+    except FileExistsError:
+        raise BadValue(f"logger.export[0]: {path.name} exists already, and nothing is overwritten") from None
+
+
+def below(directory: Path, name: str, suffix: str) -> Path:
+    """Return the path of an export; raises BadValue if it would lie outside of the directory."""
+    if not name or "\0" in name:
+        raise BadValue("logger.export[0]: expected the name of a file")
+    path = directory / (name if name.endswith(suffix) else name + suffix)
+    if not path.resolve().is_relative_to(directory.resolve()):
+        raise BadValue(f"logger.export[0]: {name!r} lies outside of the export directory")
+    return path

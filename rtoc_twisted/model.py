@@ -1,0 +1,174 @@
+"""The values that the rooms hand to each other: frozen, without behaviour that waits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, Flag, auto
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatColumn = NDArray[np.float64]
+
+HIDDEN_DEVICE = "RTOC"
+"""The device of the server's own signals; ['RTOC', ''] never shows in a signal list."""
+
+
+class Permission(Flag):
+    """What an account may do; each command names the one that it needs."""
+
+    NONE = 0
+    READ = auto()
+    WRITE = auto()
+    CONTROL = auto()
+    SCRIPT = auto()
+    ADMIN = auto()
+    ALL = READ | WRITE | CONTROL | SCRIPT | ADMIN
+
+
+class SignalName(NamedTuple):
+    """A signal's address: its device's name and its own."""
+
+    device: str
+    name: str
+
+    @property
+    def key(self) -> str:
+        """Return the wire's sigKey, "device.name"."""
+        return f"{self.device}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A signal as the catalog knows it; `unit` is None until the first value came."""
+
+    id: int
+    device_id: int
+    name: SignalName
+    unit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignalSummary:
+    """What is known of a signal without reading its samples.
+
+    first_x, last_x, last_y: of the samples in their order of arrival; x_min, x_max: the range of x
+    (NaN where no x is a number). All in the units of the samples; `count` is the number of samples.
+    """
+
+    count: int
+    first_x: float
+    last_x: float
+    last_y: float
+    x_min: float
+    x_max: float
+
+
+class Names:
+    """The addresses and units of a message's values, made once for all messages that look alike.
+
+    names: one SignalName a value, repeats allowed; units: one a value.
+    Compared by identity: the layouts that the recorder remembers hang on it.
+    """
+
+    __slots__ = ("__weakref__", "names", "units")
+
+    def __init__(self, names: Sequence[SignalName], units: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self.units = tuple(units)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """Values to record, in columns: value i belongs to `names.names[i]`.
+
+    x: seconds since the epoch (or any axis), float[n]; y: float[n]; order of arrival is kept.
+    """
+
+    names: Names
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+class Hold(Enum):
+    """How a plot meets the samples that its signal has already (protocol section 5)."""
+
+    OFF = "off"
+    ON = "on"
+    MERGE_X = "mergeX"
+    MERGE_Y = "mergeY"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plot:
+    """A whole signal in one message. x, y: float64[n]."""
+
+    name: SignalName
+    x: FloatColumn
+    y: FloatColumn
+    unit: str = ""
+    hold: Hold = Hold.OFF
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened. x: seconds since the epoch; `number` is given by the event log (0 before).
+
+    priority: 0 information, 1 warning, 2 error; value: any JSON value; action_id: RTOC's `id`, the
+    name that actions listen for.
+    """
+
+    name: SignalName
+    text: str
+    x: float
+    priority: int = 0
+    action_id: str = ""
+    value: Any = None
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which samples of a signal to read: x_min < x <= x_max, the newest `newest`, at most `max_points`.
+
+    None means no bound. `max_points` decimates so that spikes stay; `newest` counts samples in the
+    order of their arrival, before the bounds of x.
+    """
+
+    x_min: float | None = None
+    x_max: float | None = None
+    max_points: int | None = None
+    newest: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """Samples that were read: x, y: float64[n]; x_min, x_max: of the whole signal, NaN if it is empty.
+
+    `decimated` says that samples between these were left out.
+    """
+
+    x: FloatColumn
+    y: FloatColumn
+    x_min: float
+    x_max: float
+    decimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """What a listener wants to hear: everything, some devices, some signals (existing or not).
+
+    signals: sigKeys; all_signals and all_devices both mean everything, and are undone one by one.
+    """
+
+    all_signals: bool = False
+    all_devices: bool = False
+    devices: frozenset[str] = frozenset()
+    signals: frozenset[str] = frozenset()
+
+    def wants(self, name: SignalName) -> bool:
+        """Return whether samples of that signal are wanted."""
+        return self.all_signals or self.all_devices or name.device in self.devices or name.key in self.signals

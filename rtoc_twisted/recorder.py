@@ -1,0 +1,156 @@
+"""The recorder: the one place that writes and tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from .interfaces import ICommit, IEvents, IListener, IRecorder, IStorage
+from .model import Event, FloatColumn, Hold, Names, Plot, Samples, Selector, Signal, SignalName
+
+_LAYOUTS = 8_192
+
+
+class _Layout:
+    """Where the values of all messages that look alike go, and who hears of them."""
+
+    __slots__ = ("audience", "generation", "ids", "round", "signals")
+
+    def __init__(self, signals: Sequence[Signal], generation: int) -> None:
+        self.signals = signals
+        self.ids = [signal.id for signal in signals]
+        self.generation = generation
+        self.audience: Sequence[IListener] = ()
+        self.round = -1
+
+
+@implementer(IRecorder)
+class Recorder:
+    """Stores samples, plots and events and tells the listeners of each, once, in order."""
+
+    _log = Logger()
+
+    def __init__(self, storage: IStorage, events: IEvents) -> None:
+        self._storage = storage
+        self._events = events
+        self._listeners: dict[IListener, Selector] = {}
+        self._layouts: dict[Names, _Layout] = {}
+        # Changes with every subscription: the audiences that layouts remember are of one round.
+        self._round = 0
+
+    def append(self, samples: Samples) -> ICommit:
+        """Record values, creating signals that are new; return the commit that carries them."""
+        layout = self._layouts.get(samples.names)
+        if layout is None or layout.generation != self._storage.generation:
+            layout = self._lay_out(samples.names)
+        commit = self._storage.append(layout.ids, samples.x, samples.y)
+        if layout.round != self._round:
+            layout.audience = self._audience(layout.signals)
+            layout.round = self._round
+        for listener in layout.audience:
+            self._tell(listener.samples_appended, layout.signals, samples)
+        return commit
+
+    def _lay_out(self, names: Names) -> _Layout:
+        missing = [name for name in dict.fromkeys(names.names) if self._storage.find(name) is None]
+        if missing:
+            self._create(missing)
+        signals = [self._with_unit(name, unit) for name, unit in zip(names.names, names.units, strict=True)]
+        # Within one message the last unit of a signal is its unit.
+        newest = {signal.id: signal for signal in signals}
+        layout = _Layout([newest[signal.id] for signal in signals], self._storage.generation)
+        if len(self._layouts) >= _LAYOUTS:
+            self._layouts.clear()
+        self._layouts[names] = layout
+        return layout
+
+    def _create(self, names: Sequence[SignalName]) -> Sequence[Signal]:
+        signals = self._storage.add_signals(names)
+        for signal in signals:
+            for listener in list(self._listeners):
+                self._tell(listener.signal_added, signal)
+        return signals
+
+    def _with_unit(self, name: SignalName, unit: str) -> Signal:
+        signal = self._storage.find(name)
+        if signal is None:
+            (signal,) = self._create([name])
+        if signal.unit != unit:
+            self._storage.set_unit(signal.id, unit)
+            return replace(signal, unit=unit)
+        return signal
+
+    def _audience(self, signals: Sequence[Signal]) -> list[IListener]:
+        names = {signal.name for signal in signals}
+        return [
+            listener
+            for listener, selector in self._listeners.items()
+            if any(selector.wants(name) for name in names)
+        ]
+
+    def draw(self, plot: Plot) -> ICommit:
+        """Record a plot; return the commit that carries it."""
+        signal = self._with_unit(plot.name, plot.unit)
+        if plot.hold is Hold.OFF:
+            commit = self._storage.replace(signal.id, plot.x, plot.y)
+            self._tell_plot(signal, plot)
+            return commit
+
+        def added(x: FloatColumn, y: FloatColumn) -> None:
+            self._tell_plot(signal, replace(plot, x=x, y=y))
+
+        return self._storage.merge(signal.id, plot.x, plot.y, plot.hold, added)
+
+    def _tell_plot(self, signal: Signal, plot: Plot) -> None:
+        for listener in self._audience([signal]):
+            self._tell(listener.plot_drawn, signal, plot)
+
+    def raise_event(self, event: Event) -> ICommit:
+        """Keep an event, creating its signal if that is new; return the commit that carries it."""
+        signal = self._storage.find(event.name)
+        if signal is None:
+            (signal,) = self._create([event.name])
+        kept, commit = self._events.add(signal, event)
+        for listener in list(self._listeners):
+            self._tell(listener.event_raised, kept)
+        return commit
+
+    def remove(self, signals: Sequence[Signal]) -> Deferred[tuple[int, int]]:
+        """Remove signals; fires with the counts of signals and events."""
+        removed = self._storage.remove_signals([signal.id for signal in signals])
+        self._tell_removed(signals)
+        return removed
+
+    def clear(self) -> Deferred[None]:
+        """Remove everything recorded."""
+        signals = self._storage.signals()
+        cleared = self._storage.clear()
+        self._tell_removed(signals)
+        return cleared
+
+    def _tell_removed(self, signals: Sequence[Signal]) -> None:
+        for signal in signals:
+            for listener in list(self._listeners):
+                self._tell(listener.signal_removed, signal)
+
+    def subscribe(self, listener: IListener, selector: Selector) -> Callable[[], None]:
+        """Tell a listener all facts, and those of samples that the selector wants; return the undo."""
+        self._listeners[listener] = selector
+        self._round += 1
+
+        def undo() -> None:
+            if self._listeners.pop(listener, None) is not None:
+                self._round += 1
+
+        return undo
+
+    def _tell(self, hear: Callable[..., None], *fact: object) -> None:
+        try:
+            hear(*fact)
+        except Exception:
+            # One listener's fault is nobody else's.
+            self._log.failure("a listener failed")

@@ -1,0 +1,1 @@
+"""Where signals, samples, events and documents are kept."""

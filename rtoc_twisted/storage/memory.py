@@ -1,0 +1,167 @@
+"""IStorage in memory: the reference for what the interface means, and the store of tests and demos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from ..interfaces import IStorage
+from ..model import Columns, Event, FloatColumn, Hold, Signal, SignalName, SignalSummary, Window
+from .catalog import Catalog, split, summarize
+from .commit import Commit, stored
+from .select import bounds, fresh, pick
+
+Added = Callable[[FloatColumn, FloatColumn], None]
+
+_EMPTY: FloatColumn = np.empty(0, dtype=np.float64)
+
+
+@implementer(IStorage)
+class MemoryStorage:
+    """Keeps everything until the process ends; every commit is done when it is returned."""
+
+    congested = False
+
+    def __init__(self, max_signals: int = 100_000) -> None:
+        self._catalog = Catalog(max_signals)
+        self._runs: dict[int, list[tuple[FloatColumn, FloatColumn]]] = {}
+        self._events: dict[int, tuple[int, Event]] = {}
+        self._last_event = 0
+        self._documents: dict[str, Any] = {}
+        self._values = 0
+
+    @property
+    def generation(self) -> int:
+        """Return what changes whenever the catalog changes."""
+        return self._catalog.generation
+
+    def signals(self) -> Sequence[Signal]:
+        """Return all signals in the order of their creation."""
+        return list(self._catalog.by_id.values())
+
+    def find(self, name: SignalName) -> Signal | None:
+        """Return the signal of that name, None if there is none."""
+        return self._catalog.by_name.get(name)
+
+    def resolve(self, key: str) -> Signal | None:
+        """Return the signal of a sigKey, None if there is none."""
+        return self._catalog.resolve(key)
+
+    def get(self, signal_id: int) -> Signal | None:
+        """Return the signal of that id, None if there is none."""
+        return self._catalog.by_id.get(signal_id)
+
+    def add_signals(self, names: Sequence[SignalName]) -> Sequence[Signal]:
+        """Create signals, all of them or none."""
+        return self._catalog.add(names)[0]
+
+    def set_unit(self, signal_id: int, unit: str) -> None:
+        """Change a signal's unit."""
+        self._catalog.set_unit(signal_id, unit)
+
+    def summary(self, signal_id: int) -> SignalSummary | None:
+        """Return what is known of a signal's samples, None while it has none."""
+        return self._catalog.summary(signal_id)
+
+    def append(self, ids: Sequence[int], x: Sequence[float], y: Sequence[float]) -> Commit:
+        """Take values; they are stored when this returns."""
+        columns = (np.array(ids, np.uint32), np.array(x, np.float64), np.array(y, np.float64))
+        for number, part_x, part_y in split(*columns):
+            self._runs.setdefault(number, []).append((part_x, part_y))
+        self._values += len(columns[0])
+        self._catalog.count(*columns)
+        return stored()
+
+    def _samples(self, number: int) -> tuple[FloatColumn, FloatColumn]:
+        runs = self._runs.get(number)
+        if not runs:
+            return _EMPTY, _EMPTY
+        if len(runs) > 1:
+            x, y = (np.concatenate(columns) for columns in zip(*runs, strict=True))
+            runs[:] = [(x, y)]
+        return runs[0]
+
+    def replace(self, signal_id: int, x: FloatColumn, y: FloatColumn) -> Commit:
+        """Take a signal's samples instead of those that it has."""
+        self._runs[signal_id] = [(x.copy(), y.copy())]
+        self._values += len(x)
+        self._catalog.set_summary(signal_id, summarize(x, y) if len(x) else None)
+        return stored()
+
+    def merge(self, signal_id: int, x: FloatColumn, y: FloatColumn, hold: Hold, added: Added) -> Commit:
+        """Append the pairs that are new by `hold`."""
+        new_x, new_y = fresh(x, y, *self._samples(signal_id), hold)
+        commit = self.append([signal_id] * len(new_x), new_x.tolist(), new_y.tolist())
+        added(new_x, new_y)
+        return commit
+
+    def read(self, requests: Sequence[tuple[int, Window]]) -> Deferred[list[Columns]]:
+        """Fire with the samples of each request."""
+        found = ((*self._samples(number), window) for number, window in requests)
+        return succeed([pick(x, y, window, *bounds(x)) for x, y, window in found])
+
+    def remove_signals(self, ids: Iterable[int]) -> Deferred[tuple[int, int]]:
+        """Remove signals with their samples and events; fires with the counts."""
+        gone = {signal.id for signal in self._catalog.remove(ids)[0]}
+        for number in gone:
+            self._runs.pop(number, None)
+        events = [number for number, (signal_id, _) in self._events.items() if signal_id in gone]
+        for number in events:
+            del self._events[number]
+        return succeed((len(gone), len(events)))
+
+    def clear(self) -> Deferred[None]:
+        """Remove everything recorded and start all numbers again."""
+        self._catalog.clear()
+        self._runs.clear()
+        self._events.clear()
+        self._last_event = 0
+        return succeed(None)
+
+    def add_event(self, signal_id: int, event: Event) -> tuple[Event, Commit]:
+        """Keep an event; return it with its number."""
+        self._last_event += 1
+        kept = replace(event, number=self._last_event)
+        self._events[kept.number] = (signal_id, kept)
+        return kept, stored()
+
+    def events(self, ids: Sequence[int] | None = None, limit: int | None = None) -> Deferred[list[Event]]:
+        """Fire with the newest events, oldest first."""
+        wanted = None if ids is None else set(ids)
+        found = [event for number, event in self._events.values() if wanted is None or number in wanted]
+        return succeed(found if limit is None else found[max(0, len(found) - limit) :])
+
+    def remove_events(self, numbers: Sequence[int] | None) -> Deferred[int]:
+        """Remove events, None for all; fires with the count."""
+        if numbers is None:
+            count = len(self._events)
+            self._events.clear()
+            self._last_event = 0
+            return succeed(count)
+        return succeed(sum(self._events.pop(number, None) is not None for number in set(numbers)))
+
+    def document(self, key: str) -> Any:
+        """Return the value kept under that key, None if there is none."""
+        return self._documents.get(key)
+
+    def put_document(self, key: str, value: Any) -> Commit:
+        """Keep a value under that key."""
+        self._documents[key] = value
+        return stored()
+
+    def flush(self) -> Deferred[None]:
+        """Fire at once: everything is as safe as it will be."""
+        return succeed(None)
+
+    def close(self) -> Deferred[None]:
+        """Fire at once."""
+        return succeed(None)
+
+    def counters(self) -> Mapping[str, float]:
+        """Return figures for people and monitors."""
+        return {"values_taken": self._values, "commits": 0, "values_waiting": 0, "bytes_on_disk": 0}

@@ -1,0 +1,85 @@
+"""The schema of the SQLite store: one ordered list of upgrades; a new file runs them all."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import NotAvailable
+
+UPGRADES: Sequence[str] = (
+    """
+    CREATE TABLE devices (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL UNIQUE
+    );
+    CREATE TABLE signals (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        device_id INTEGER NOT NULL REFERENCES devices (id),
+        name TEXT NOT NULL,
+        unit TEXT,
+        folded INTEGER NOT NULL DEFAULT 0,
+        samples INTEGER NOT NULL DEFAULT 0,
+        first_x REAL,
+        last_x REAL,
+        last_y REAL,
+        x_min REAL,
+        x_max REAL,
+        UNIQUE (device_id, name)
+    );
+    CREATE TABLE journal (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        samples INTEGER NOT NULL,
+        data BLOB NOT NULL
+    );
+    CREATE TABLE chunks (
+        id INTEGER PRIMARY KEY,
+        signal_id INTEGER NOT NULL,
+        samples INTEGER NOT NULL,
+        x_min REAL,
+        x_max REAL,
+        data BLOB NOT NULL
+    );
+    CREATE INDEX chunks_of_signal ON chunks (signal_id, id);
+    CREATE TABLE events (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        signal_id INTEGER NOT NULL,
+        text TEXT NOT NULL,
+        x REAL,
+        priority INTEGER NOT NULL,
+        action_id TEXT NOT NULL,
+        value TEXT NOT NULL
+    );
+    CREATE INDEX events_of_signal ON events (signal_id, id);
+    CREATE TABLE documents (
+        key TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    );
+    """,
+)
+"""Upgrade i makes version i + 1 of version i. Never edit one that was released: append.
+
+signals.folded is the number of the newest journal row that says nothing more of that signal: what
+it held of it is in chunks, or was replaced; samples .. x_max sum up the chunks alone.
+"""
+
+
+def upgrade(connection: sqlite3.Connection, path: Path, upgrades: Sequence[str] = UPGRADES) -> None:
+    """Bring a database to the newest version, each step in a transaction of its own.
+
+    A copy of a file that is not new is kept beside it as `NAME.vN` before its first upgrade.
+    Raises NotAvailable if the file is of a newer version than this program.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(upgrades):
+        raise NotAvailable(
+            f"{path} was written by a newer version of rtoc_twisted "
+            f"(schema {version}, this one knows {len(upgrades)}): upgrade rtoc_twisted"
+        )
+    if 0 < version < len(upgrades):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        shutil.copy2(path, path.with_name(f"{path.name}.v{version}"))
+    for number, script in enumerate(upgrades[version:], start=version + 1):
+        connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")

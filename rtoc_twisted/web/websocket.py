@@ -1,0 +1,191 @@
+"""The socket of a connection: Autobahn's protocol, which translates and decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
+from twisted.internet.interfaces import ISSLTransport
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ..auth.origin import OriginRule
+from ..connection import Connection
+from ..hub import Hub
+from ..interfaces import IPeer, ISocket
+from .outbox import Outbox
+
+_FORBIDDEN = 403
+_UNAVAILABLE = 503
+
+
+@dataclass(frozen=True)
+class Doors:
+    """What a socket needs to let somebody in.
+
+    open_connection: makes the conversation of a socket; closed_to_strangers: whether pages of foreign
+    origins are turned away at the handshake, because no password would stop them.
+    """
+
+    open_connection: Callable[[ISocket], Connection]
+    hub: Hub
+    origins: OriginRule
+    closed_to_strangers: bool
+    max_message: int = 16 << 20
+    outbox_bytes: int = 8 << 20
+    ping_seconds: float = 30.0
+    ping_timeout_seconds: float = 30.0
+
+
+@implementer(ISocket)
+class ClientSocket:
+    """One client's socket as its connection knows it.
+
+    transport: takes bytes, and pauses; send_close: begins the closing handshake; cut: is told when the
+    client was cut because it did not read.
+    """
+
+    def __init__(
+        self,
+        peer: IPeer,
+        transport: Any,
+        outbox_bytes: int,
+        send_close: Callable[[int, str], None],
+        cut: Callable[[], None],
+    ) -> None:
+        self.peer = peer
+        self._transport = transport
+        self._send_close = send_close
+        self._cut = cut
+        self._paused = False
+        self.outbox = Outbox(transport, outbox_bytes, self._overflowed)
+
+    @property
+    def congested(self) -> bool:
+        """Return whether the client does not take what was sent."""
+        return self.outbox.paused
+
+    def send(self, frames: bytes) -> None:
+        """Send ready WebSocket frames."""
+        self.outbox.send(frames)
+
+    def close(self, code: int, reason: str) -> None:
+        """Say goodbye (RFC 6455 section 7.4) and close."""
+        self._send_close(code, reason)
+
+    def pause(self) -> None:
+        """Stop reading from the client."""
+        if not self._paused:
+            self._paused = True
+            self._transport.pauseProducing()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._paused:
+            self._paused = False
+            self._transport.resumeProducing()
+
+    def _overflowed(self) -> None:
+        self._cut()
+        self._transport.abortConnection()
+
+
+class RtocProtocol(WebSocketServerProtocol):
+    """Autobahn's end of a client: its messages go to the connection."""
+
+    _journal = Logger()
+    _connection: Connection | None = None
+    _peer: IPeer
+    _messages = 0
+    _opened_at = 0.0
+    _was_cut = False
+
+    # WebSocketServerProtocol
+
+    def onConnect(self, request: ConnectionRequest) -> None:
+        """Turn away whoever may not come; an exception here is the answer to the handshake."""
+        doors: Doors = self.factory.doors
+        transport: Any = self.transport
+        address = getattr(transport.getPeer(), "host", "")
+        local = getattr(transport.getHost(), "host", "")
+        origin = request.headers.get("origin")
+        self._peer = doors.origins.peer(address, ISSLTransport.providedBy(transport), origin, local)
+        if doors.closed_to_strangers and not doors.origins.own(origin, local):
+            raise ConnectionDeny(_FORBIDDEN, "this origin is not allowed (auth.allowed_origins)")
+        if not doors.hub.has_room(self._peer.address):
+            raise ConnectionDeny(_UNAVAILABLE, "too many connections")
+
+    def onOpen(self) -> None:
+        """Begin the conversation."""
+        doors: Doors = self.factory.doors
+        transport: Any = self.transport
+        socket = ClientSocket(self._peer, transport, doors.outbox_bytes, self.sendClose, self._cut)
+        connection = doors.open_connection(socket)
+        socket.outbox.writable = connection.writable
+        # The web channel that began the connection is still registered.
+        transport.unregisterProducer()
+        transport.registerProducer(socket.outbox, True)
+        self._connection = connection
+        self._opened_at = self.factory.reactor.seconds()
+        self._journal.info(
+            "connection from {address} opened", address=self._peer.address, secure=self._peer.secure
+        )
+        connection.opened()
+
+    def onMessageEnd(self) -> None:
+        """Hand a whole message on, past Autobahn's listeners, which nobody uses here."""
+        if not self.failedByMe and self._connection is not None:
+            self._messages += 1
+            self._connection.received(b"".join(self.message_data), self.message_is_binary)
+        self.message_data = []
+
+    def onClose(self, was_clean: bool, code: int | None, reason: str | None) -> None:
+        """End the conversation."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        connection.ended()
+        self._journal.info(
+            "connection from {address} closed after {seconds:.1f} s and {messages} messages: {code} {reason}",
+            address=self._peer.address,
+            seconds=self.factory.reactor.seconds() - self._opened_at,
+            messages=self._messages,
+            code=code,
+            reason="cut: the client does not read" if self._was_cut else reason or "",
+        )
+
+    def _cut(self) -> None:
+        self._was_cut = True
+        self.factory.cut += 1
+
+
+class RtocFactory(WebSocketServerFactory):
+    """Makes protocols with the options of a production server; `cut` counts clients that did not read."""
+
+    protocol = RtocProtocol
+
+    def __init__(self, doors: Doors, reactor: Any) -> None:
+        super().__init__(server="rtoc", reactor=reactor)
+        self.doors = doors
+        self.cut = 0
+        set_protocol_options(self, doors)
+
+
+def set_protocol_options(factory: WebSocketServerFactory, doors: Doors) -> None:
+    """Give a factory the WebSocket options of this server; the conformance tests use them too."""
+    factory.setProtocolOptions(
+        # The origin is judged in onConnect, by the rule of the protocol document.
+        allowedOrigins=["*"],
+        allowNullOrigin=True,
+        maxMessagePayloadSize=doors.max_message,
+        maxFramePayloadSize=doors.max_message,
+        failByDrop=False,
+        autoPingInterval=doors.ping_seconds,
+        autoPingTimeout=doors.ping_timeout_seconds,
+        openHandshakeTimeout=10,
+        closeHandshakeTimeout=2,
+        tcpNoDelay=True,
+    )

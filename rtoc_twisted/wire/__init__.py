@@ -1,0 +1,1 @@
+"""Bytes to values and values to bytes: no I/O, no component."""

@@ -1,0 +1,87 @@
+"""The answer to one request, growing while its commands are done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from ..errors import RTOCError
+from .answers import error_entry
+from .codec import Message
+from .request import Request
+
+
+class Answer:
+    """What is to be said to one request: the results of its commands, and what failed.
+
+    request: None where the frame was none.
+    """
+
+    __slots__ = ("_errors", "_values", "request")
+
+    def __init__(self, request: Request | None) -> None:
+        self.request = request
+        self._values: dict[str, Any] = {}
+        self._errors: list[dict[str, Any]] = []
+
+    @property
+    def concurrent(self) -> bool:
+        """Return whether others need not wait for this one: its request has an id and is no login."""
+        return self.request is not None and "id" in self.request and "authorize" not in self.request
+
+    def add(self, result: Mapping[str, Any] | None) -> None:
+        """Take the result of a command."""
+        for key, value in (result or {}).items():
+            known = self._values.get(key)
+            if isinstance(known, dict) and isinstance(value, dict):
+                # Two keys may answer under one (getEventList and getEvent): both are told.
+                value = {**known, **value}
+            self._values[key] = value
+
+    def fail(self, key: str | None, error: RTOCError) -> None:
+        """Take the failure of a command, or of the whole request."""
+        self._errors.append(error_entry(key, error))
+        if key == "y":
+            self._values["sent"] = False
+
+    def after(self, error: RTOCError | None) -> Message:
+        """Return the answer now that the commit of the request's data is done, or has failed."""
+        if error is not None:
+            self.fail("y" if "sent" in self._values else None, error)
+        return self.message()
+
+    def message(self) -> Message:
+        """Return the answer."""
+        value: dict[str, Any] = {"error": bool(self._errors), **self._values}
+        if self._errors:
+            value["errors"] = self._errors
+        if self.request is not None and "id" in self.request:
+            value["id"] = self.request.value("id")
+        return Message(value)
+
+
+_SENT = Message({"error": False, "sent": True})
+
+
+def plainly_sent(error: RTOCError | None) -> Message:
+    """Return the answer to plain data: that it was stored, or why not."""
+    return _SENT if error is None else _unsent(error, {})
+
+
+def sent_with(request_id: msgspec.Raw) -> Callable[[RTOCError | None], Message]:
+    """Return what `plainly_sent` does, with the id of the request in the answer."""
+    if not request_id:
+        return plainly_sent
+    echo = {"id": request_id}
+    return lambda error: (
+        Message({"error": False, "sent": True, **echo}) if error is None else _unsent(error, echo)
+    )
+
+
+def _unsent(error: RTOCError, echo: Mapping[str, Any]) -> Message:
+    answer = Answer(None)
+    answer.fail("y", error)
+    answer.add(echo)
+    return answer.message()

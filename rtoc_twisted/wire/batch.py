@@ -1,0 +1,209 @@
+"""The data of a request: y with x, sname, dname, unit, plot, hold (protocol section 5).
+
+Devices send the same names again and again, so the names stay undecoded and are the key under which
+their decoded form is remembered; only the numbers of a message are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from ..errors import BadValue
+from ..model import FloatColumn, Hold, Names, Plot, Samples, SignalName
+from .request import lenient
+
+DATA_KEYS: Mapping[str, Any] = {
+    "y": lenient(float | str | list[float | str | bool | None] | None),
+    "x": lenient(float | list[float | str] | None),
+    "sname": lenient(str | list[str]),
+    "dname": lenient(str | None),
+    "unit": lenient(str | list[str | None] | None),
+    "plot": lenient(bool),
+    "hold": lenient(Literal["off", "on", "mergeX", "mergeY"]),
+}
+"""The keys that belong to y, with the types that are published for them."""
+
+DEFAULT_DEVICE = "noDevice"
+FURTHER_NAME = "Unnamed"
+
+_NOTHING = msgspec.Raw(b"")
+_HOLDS = {hold.value: hold for hold in Hold}
+
+
+class _Whole(msgspec.Struct, forbid_unknown_fields=True):
+    """A message of data alone, in the form that nearly all clients send."""
+
+    y: list[float]
+    x: list[float] | None = None
+    sname: msgspec.Raw = _NOTHING
+    dname: msgspec.Raw = _NOTHING
+    unit: msgspec.Raw = _NOTHING
+    plot: bool = False
+    id: msgspec.Raw = _NOTHING
+
+
+class BatchDecoder:
+    """Turns the data of requests into Samples and Plots.
+
+    clock: returns seconds since the epoch, for values without x; remembered: how many different
+    lists of names to remember (all are forgotten when one more comes).
+    """
+
+    def __init__(self, clock: Callable[[], float], remembered: int = 4096) -> None:
+        self._clock = clock
+        self._limit = remembered
+        self._remembered: dict[tuple[bytes, bytes, bytes, int], Names] = {}
+        self._decode = msgspec.json.Decoder(_Whole).decode
+        self.forgotten = 0
+
+    def whole(self, payload: bytes) -> tuple[Samples, msgspec.Raw] | None:
+        """Return the samples and the `id` of a message of plain data; None if it is anything else."""
+        try:
+            message = self._decode(payload)
+        except (msgspec.MsgspecError, RecursionError):
+            return None
+        y = message.y
+        x = message.x
+        if message.plot or (x is not None and len(x) < len(y)):
+            return None
+        key = (bytes(message.dname), bytes(message.sname), bytes(message.unit), len(y))
+        names = self._remembered.get(key)
+        if names is None:
+            try:
+                names = self._remember(key)
+            except (BadValue, msgspec.MsgspecError):
+                return None
+        if x is None:
+            x = [self._clock()] * len(y)
+        elif len(x) > len(y):
+            x = x[: len(y)]
+        return Samples(names, x, y), message.id
+
+    def _remember(self, key: tuple[bytes, bytes, bytes, int]) -> Names:
+        dname, sname, unit = (msgspec.json.decode(part) if part else None for part in key[:3])
+        names = _names(dname, sname, unit, range(key[3]))
+        if len(self._remembered) >= self._limit:
+            self._remembered.clear()
+            self.forgotten += 1
+        self._remembered[key] = names
+        return names
+
+    def decode(self, data: Mapping[str, Any]) -> Samples | Plot | str:
+        """Return what a request's data means: samples, a plot, or the text of an event.
+
+        data: the plain values of the keys that the request has. Raises BadValue with the key and
+        the index at fault; then nothing of it may be stored.
+        """
+        y = data["y"]
+        if isinstance(y, str):
+            return y
+        if y is not None and not isinstance(y, (int, float, list)):
+            raise BadValue(f"y: expected numbers, got {_kind(y)}")
+        if data.get("plot"):
+            return self._plot(data)
+        values = y if isinstance(y, list) else [y]
+        present = [index for index, value in enumerate(values) if value is not None]
+        x = self._x_of(data.get("x"), len(values))
+        return Samples(
+            _names(data.get("dname"), data.get("sname"), data.get("unit"), present),
+            [_number(x[index], "x", index) for index in present],
+            [_number(values[index], "y", index) for index in present],
+        )
+
+    def _x_of(self, x: Any, count: int) -> Sequence[Any]:
+        if x is None:
+            return [self._clock()] * count
+        if isinstance(x, (int, float)):
+            return [x] * count
+        if not isinstance(x, list):
+            raise BadValue(f"x: expected numbers, got {_kind(x)}")
+        if len(x) < count:
+            raise BadValue(f"x[{len(x)}]: missing, x has {len(x)} values and y has {count}")
+        return x
+
+    def _plot(self, data: Mapping[str, Any]) -> Plot:
+        y = _column(data["y"], "y")
+        given = data.get("x")
+        if given is not None and not len(y):
+            given, y = None, _column(given, "x")
+        x = np.arange(len(y), dtype=np.float64) if given is None else _column(given, "x")
+        if len(x) != len(y):
+            raise BadValue(f"x: a plot needs as many x as y, x has {len(x)} values and y has {len(y)}")
+        hold = data.get("hold", Hold.OFF.value)
+        if hold not in _HOLDS:
+            raise BadValue(f"hold: expected one of {', '.join(_HOLDS)}, got {_kind(hold)}")
+        sname, unit = data.get("sname"), data.get("unit")
+        if isinstance(sname, list) and len(sname) > 1:
+            raise BadValue(f"sname[1]: a plot is one signal, {len(sname)} names are too many")
+        unit = unit[-1:] if isinstance(unit, list) else unit
+        names = _names(data.get("dname"), sname, unit, range(1))
+        return Plot(names.names[0], x, y, names.units[0], _HOLDS[hold])
+
+
+def _names(dname: Any, sname: Any, unit: Any, indices: Sequence[int]) -> Names:
+    """Return the names and units of the values at these indices of y."""
+    device = dname if isinstance(dname, str) else DEFAULT_DEVICE
+    check_text(device, "dname")
+    names = [sname] if isinstance(sname, str) else [""] if sname is None or sname == [] else sname
+    if not isinstance(names, list):
+        raise BadValue(f"sname: expected names, got {_kind(sname)}")
+    for index, name in enumerate(names):
+        if not isinstance(name, str):
+            raise BadValue(f"sname[{index}]: expected a name, got {_kind(name)}")
+        check_text(name, f"sname[{index}]")
+    return Names(
+        [SignalName(device, names[index] if index < len(names) else FURTHER_NAME) for index in indices],
+        [_unit(unit, index) for index in indices],
+    )
+
+
+def _unit(unit: Any, index: int) -> str:
+    if isinstance(unit, list):
+        unit = unit[index] if index < len(unit) else ""
+    if not isinstance(unit, str):
+        return ""
+    check_text(unit, "unit")
+    return unit
+
+
+def check_text(text: str, key: str) -> None:
+    """Raise BadValue if a text cannot be stored: a lone half of a UTF-16 pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadValue(f"{key}: the text holds a lone surrogate") from None
+
+
+def _number(value: Any, key: str, index: int) -> float:
+    if isinstance(value, (int, float, str)):
+        try:
+            return float(value)
+        except (ValueError, OverflowError):
+            pass
+    raise BadValue(f"{key}[{index}]: expected a number, got {_kind(value)}")
+
+
+def _column(values: Any, key: str) -> FloatColumn:
+    if isinstance(values, (int, float)):
+        values = [values]
+    if not isinstance(values, list):
+        raise BadValue(f"{key}: expected numbers, got {_kind(values)}")
+    try:
+        return np.array(values, dtype=np.float64, ndmin=1).reshape(len(values))
+    except (ValueError, TypeError, OverflowError):
+        numbers = [_number(value, key, index) for index, value in enumerate(values)]
+        return np.array(numbers, dtype=np.float64)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, str):
+        return f"{value[:40]!r}"
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    return "null" if value is None else f"{str(value)[:40]}"
