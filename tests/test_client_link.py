@@ -176,7 +176,7 @@ class LinkTests(SynchronousTestCase):
             await client.send("D", {"a": 1})
 
         failed = self.assertRaises(RequestFailed, self.run_with, with_answers(y=wrong), scenario)
-        self.assertEqual((failed.code, str(failed)), ("bad-value", "y: y[1]"))
+        self.assertEqual((failed.code, str(failed)), ("bad-value", "y[1]"))
 
     def test_values_not_told_stored_are_a_failure(self) -> None:
         async def scenario(client: Client, _: Exchange) -> None:

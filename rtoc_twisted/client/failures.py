@@ -22,7 +22,7 @@ class RequestFailed(RTOCError):
         self.errors: tuple[Mapping[str, Any], ...] = tuple(
             entry for entry in (listed if isinstance(listed, list) else ()) if isinstance(entry, dict)
         )
-        told = "; ".join(f"{entry.get('key', '')}: {entry.get('message', '')}" for entry in self.errors)
+        told = "; ".join(_told(str(it.get("key", "")), str(it.get("message", ""))) for it in self.errors)
         super().__init__(told or "the server could not do this and did not say why")
         if self.errors:
             self.code = str(self.errors[0].get("code", RTOCError.code))
@@ -59,3 +59,8 @@ class LoginRefused(NotPermitted):
 
 class QueueFull(Busy):
     """More messages wait for a connection than the queue may hold."""
+
+
+def _told(key: str, message: str) -> str:
+    # Messages that name a place in the request start with the key themselves.
+    return message if message.startswith(key) else f"{key}: {message}"

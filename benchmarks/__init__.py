@@ -1,0 +1,1 @@
+"""What recording costs, measured against a bare Autobahn server: `python -m benchmarks`."""

@@ -1,0 +1,210 @@
+"""Raw clients: ready frames out, answers counted, as little work a message as Python allows.
+
+RFC 6455: the handshake of section 4, frames as section 5.2 has them.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from itertools import cycle
+from typing import Any, cast
+
+import numpy as np
+import orjson
+
+from .peer import ANSWER
+
+_TEXT = 0x81
+_PONG = 0x8A
+_MASK = b"\x9d\x27\x5e\xa3"
+_READ = 1 << 18
+_PATIENCE = 30.0
+"""Seconds without a byte after which a server has failed."""
+
+_EXPECTED = bytes((_TEXT, len(ANSWER))) + ANSWER
+_PUSHES = (b'{"signal"', b'{"event"', b'{"client"')
+
+
+class ServerFailed(Exception):
+    """A server fell silent, hung up, or answered something else than that it took the message."""
+
+
+def masked_frame(payload: bytes, first: int = _TEXT) -> bytes:
+    """Return a client's frame of a payload: masked, unfragmented, a text frame by default."""
+    if len(payload) < 126:
+        head = bytes((first, 128 | len(payload)))
+    elif len(payload) < 1 << 16:
+        head = bytes((first, 128 | 126)) + len(payload).to_bytes(2, "big")
+    else:
+        head = bytes((first, 128 | 127)) + len(payload).to_bytes(8, "big")
+    plain = np.frombuffer(payload, np.uint8)
+    masked = plain ^ np.resize(np.frombuffer(_MASK, np.uint8), len(plain))
+    return head + _MASK + masked.tobytes()
+
+
+class Client:
+    """One connection to a server.
+
+    port: on the loopback interface. Raises ServerFailed if there is no handshake.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._rest = b""
+        self._shake_hands(port)
+
+    def _shake_hands(self, port: int) -> None:
+        self.socket.sendall(
+            f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+        reply = b""
+        while b"\r\n\r\n" not in reply:
+            reply += self._receive()
+        head, _, self._rest = reply.partition(b"\r\n\r\n")
+        if b" 101 " not in head.partition(b"\r\n")[0]:
+            raise ServerFailed(f"no handshake: {head.decode(errors='replace')}")
+
+    def _receive(self) -> bytes:
+        try:
+            data = self.socket.recv(_READ)
+        except TimeoutError:
+            raise ServerFailed(f"nothing came for {_PATIENCE:.0f} s") from None
+        if not data:
+            raise ServerFailed("the server hung up")
+        return data
+
+    def answers(self) -> int:
+        """Receive once; return how many whole answers that completed. Raises ServerFailed on a refusal."""
+        data = self._rest + self._receive()
+        whole, over = divmod(len(data), len(_EXPECTED))
+        if data[: len(data) - over] == _EXPECTED * whole:
+            self._rest = data[len(data) - over :]
+            return whole
+        count = 0
+        for payload in self._payloads(data):
+            if payload.startswith(_PUSHES):
+                continue
+            if payload != ANSWER:
+                raise ServerFailed(f"refused: {payload[:200].decode(errors='replace')}")
+            count += 1
+        return count
+
+    def _payloads(self, data: bytes) -> Iterator[bytes]:
+        """Yield the text messages in what came; keep the part of one that is not whole yet."""
+        start = 0
+        while len(data) - start >= 2:
+            first, length = data[start], data[start + 1]
+            body = start + 2 + {126: 2, 127: 8}.get(length, 0)
+            if length >= 126:
+                length = int.from_bytes(data[start + 2 : body], "big")
+            if len(data) < body + length:
+                break
+            start = body + length
+            if first == _TEXT:
+                yield data[body:start]
+            elif first & 0x0F == 0x09:
+                self.socket.sendall(masked_frame(data[body:start], _PONG))
+            else:
+                raise ServerFailed(f"an unexpected frame: {data[body - 2 : start][:200]!r}")
+        self._rest = data[start:]
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Send one request and return its answer."""
+        self.socket.sendall(masked_frame(orjson.dumps(request)))
+        while True:
+            data = self._rest + self._receive()
+            for payload in self._payloads(data):
+                if not payload.startswith(_PUSHES):
+                    return cast("dict[str, Any]", orjson.loads(payload))
+
+    def close(self) -> None:
+        """Hang up."""
+        self.socket.close()
+
+
+class _Sender:
+    """A client that keeps its window full.
+
+    blocks: what it sends in turn, each with its number of messages; window: messages that may wait
+    for their answers.
+    """
+
+    def __init__(self, client: Client, blocks: Sequence[tuple[bytes, int]], window: int) -> None:
+        self.client = client
+        self._blocks = cycle(blocks)
+        self._size = blocks[0][1]
+        self._window = window
+        self._unsent = memoryview(b"")
+        self.waiting = 0
+        self.acknowledged = 0
+        client.socket.setblocking(False)
+
+    def receive(self) -> None:
+        """Count the answers that came."""
+        count = self.client.answers()
+        self.waiting -= count
+        self.acknowledged += count
+
+    def send(self, more: bool) -> bool:
+        """Send what is left of a block and, if `more`, what the window takes; return whether any is left."""
+        while True:
+            if not self._unsent:
+                if not more or self.waiting + self._size > self._window:
+                    return False
+                block, count = next(self._blocks)
+                self._unsent = memoryview(block)
+                self.waiting += count
+            try:
+                self._unsent = self._unsent[self.client.socket.send(self._unsent) :]
+            except BlockingIOError:
+                return True
+
+
+def pump(clients: Sequence[tuple[Client, Sequence[tuple[bytes, int]]]], window: int, seconds: float) -> int:
+    """Keep each client's window full for some seconds, then wait for what is under way.
+
+    clients: each with its blocks. Returns how many messages were acknowledged, which is how many were
+    sent. Raises ServerFailed.
+    """
+    senders = [_Sender(client, blocks, window) for client, blocks in clients]
+    with selectors.DefaultSelector() as selector:
+        asked = {sender: selectors.EVENT_READ for sender in senders}
+        for sender, events in asked.items():
+            selector.register(sender.client.socket, events, sender)
+        deadline = time.perf_counter() + seconds
+        ready = [(sender, 0) for sender in senders]
+        while True:
+            more = time.perf_counter() < deadline
+            for sender, events in ready:
+                if events & selectors.EVENT_READ:
+                    sender.receive()
+                wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if sender.send(more) else 0)
+                if wanted != asked[sender]:
+                    asked[sender] = wanted
+                    selector.modify(sender.client.socket, wanted, sender)
+            if not more and not any(sender.waiting for sender in senders):
+                return sum(sender.acknowledged for sender in senders)
+            ready = [(key.data, events) for key, events in selector.select(_PATIENCE)]
+            if not ready:
+                raise ServerFailed(f"nothing came for {_PATIENCE:.0f} s")
+
+
+def ping_pong(client: Client, frames: Sequence[bytes], seconds: float) -> list[float]:
+    """Send one frame after the other, each when the one before is answered; return the seconds each took."""
+    send, answers, clock = client.socket.sendall, client.answers, time.perf_counter
+    took: list[float] = []
+    deadline = clock() + seconds
+    for frame in cycle(frames):
+        start = clock()
+        if start >= deadline and took:
+            return took
+        send(frame)
+        while not answers():
+            pass
+        took.append(clock() - start)
+    return took

@@ -1,0 +1,33 @@
+"""The peer: a bare Autobahn server that decodes each message, throws it away and answers."""
+
+from __future__ import annotations
+
+import orjson
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from twisted.internet import reactor
+
+ANSWER = b'{"error":false,"sent":true}'
+
+
+class Sink(WebSocketServerProtocol):
+    """Takes everything and keeps nothing."""
+
+    # WebSocketServerProtocol
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N803 - Autobahn passes it by name
+        """Decode a message, forget it, and answer."""
+        orjson.loads(payload)
+        self.sendMessage(ANSWER)
+
+
+def main() -> None:
+    """Serve on a free port of the loopback interface, and print which."""
+    factory = WebSocketServerFactory()
+    factory.protocol = Sink
+    address = reactor.listenTCP(0, factory, interface="127.0.0.1").getHost()
+    print(f"listening on {address.host}:{address.port}", flush=True)
+    reactor.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""The two servers, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from .client import Client, ServerFailed
+
+_ROOT = Path(__file__).parent.parent
+_LISTENING = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
+_START_SECONDS = 20.0
+_LOOK_SECONDS = 0.02
+_BYTES_A_VALUE = 16
+"""What `logger.info` counts for a value, as RTOC does: x and y, a float64 each."""
+
+
+class Server:
+    """A running server. port: where it listens on the loopback interface."""
+
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        # Settings of whoever runs the benchmarks are not the server's.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RTOC_")}
+        with log.open("wb") as out:
+            self._process = subprocess.Popen(
+                command, cwd=_ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
+        try:
+            self.port = self._wait(log)
+        except BaseException:
+            self.kill()
+            raise
+        self._figures = psutil.Process(self._process.pid)
+
+    def _wait(self, log: Path) -> int:
+        deadline = time.monotonic() + _START_SECONDS
+        while self._process.poll() is None and time.monotonic() < deadline:
+            found = _LISTENING.search(log.read_text())
+            if found:
+                return int(found[1])
+            time.sleep(_LOOK_SECONDS)
+        raise ServerFailed(f"the server does not start:\n{log.read_text()}")
+
+    def cpu_seconds(self) -> float:
+        """Return the time that all threads of the server have worked, in user and system mode."""
+        times = self._figures.cpu_times()
+        return times.user + times.system
+
+    def kill(self) -> None:
+        """End the process with SIGKILL: it may write nothing any more."""
+        self._process.kill()
+        self._process.wait()
+
+
+class Pair:
+    """The peer and our server, on an empty store."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.peer = Server([sys.executable, "-m", "benchmarks.peer"], directory / "peer.log")
+        try:
+            self.ours = self._start_ours()
+        except BaseException:
+            self.peer.kill()
+            raise
+
+    def _start_ours(self) -> Server:
+        twistd = str(Path(sysconfig.get_path("scripts")) / "twistd")
+        options = ["--no-password", "--port", "tcp:0:interface=127.0.0.1"]
+        state = ["--state-dir", str(self._directory / "state")]
+        command = [sys.executable, twistd, "-n", "--pidfile=", "rtoc", *options, *state]
+        return Server(command, self._directory / "ours.log")
+
+    def stored_after_kill(self) -> int:
+        """Kill our server, start it again on what is on disk, and return how many values it finds."""
+        self.ours.kill()
+        self.ours = self._start_ours()
+        client = Client(self.ours.port)
+        try:
+            # Without a bound to what is "at hand", what it counts as memory is all that is stored.
+            answer = client.ask({"logger": {"resize": 1 << 62, "info": True}})
+        finally:
+            client.close()
+        return int(answer["logger"]["info"]["signal_memory"]) // _BYTES_A_VALUE
+
+    def kill(self) -> None:
+        """End both."""
+        self.peer.kill()
+        self.ours.kill()
+
+
+@contextmanager
+def running_pair(directory: Path) -> Iterator[Pair]:
+    """Run both servers, our store and the logs in a directory, for the time of a block."""
+    pair = Pair(directory)
+    try:
+        yield pair
+    finally:
+        pair.kill()

@@ -1,0 +1,303 @@
+"""Doubles for tests: a socket that keeps what was said to it, and a whole house without a reactor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.task import Clock
+from zope.interface import implementer
+
+from rtoc_twisted.auth.accounts import Account
+from rtoc_twisted.auth.commands import AuthCommands
+from rtoc_twisted.auth.origin import Peer
+from rtoc_twisted.auth.passwords import StoredPassword, store
+from rtoc_twisted.auth.provider import Auth
+from rtoc_twisted.automation.commands import AutomationCommands
+from rtoc_twisted.command import CommandTable
+from rtoc_twisted.connection import Connection, House
+from rtoc_twisted.events.commands import EventCommands
+from rtoc_twisted.events.log import EventLog
+from rtoc_twisted.hub import Hub
+from rtoc_twisted.interfaces import ICommandSource, IPeer, ISocket, IStorage
+from rtoc_twisted.logger.backup import Backups
+from rtoc_twisted.logger.commands import LoggerCommands
+from rtoc_twisted.logger.export import Exporter
+from rtoc_twisted.logger.info import ServerFacts
+from rtoc_twisted.logger.settings import Settings
+from rtoc_twisted.plugins.commands import PluginCommands
+from rtoc_twisted.recorder import Recorder
+from rtoc_twisted.storage.commands import StorageCommands
+from rtoc_twisted.storage.memory import MemoryStorage
+from rtoc_twisted.storage.sqlite import SqliteStorage
+from rtoc_twisted.subscriptions import SubscriptionCommands
+from rtoc_twisted.wire import aes
+from rtoc_twisted.wire.batch import BatchDecoder
+
+EPOCH = 1.79e9
+"""What the wall clock of a house shows when its Clock begins."""
+
+LOCAL = Peer("127.0.0.1", trusted=True, secure=False)
+REMOTE = Peer("192.0.2.7", trusted=False, secure=False)
+REMOTE_TLS = Peer("192.0.2.7", trusted=False, secure=True)
+
+
+def in_thread(function: Callable[[], Any]) -> Deferred[Any]:
+    """Run a function at once; return a Deferred of its result, as a pool of threads does."""
+    return execute(function)
+
+
+def messages(stream: bytes, key: bytes | None = None) -> Iterator[Any]:
+    """Yield the messages in a server's WebSocket frames (RFC 6455 section 5.2).
+
+    key: of the old cipher; text that is no JSON object is opened with it. Raises AssertionError if a
+    frame is not whole, and ValueError if it is not strict JSON (or MessagePack).
+    """
+    while stream:
+        first, length, at = stream[0], stream[1], 2
+        if length > 125:
+            at = 4 if length == 126 else 10
+            length = int.from_bytes(stream[2:at], "big")
+        payload, stream = stream[at : at + length], stream[at + length :]
+        assert first in (0x81, 0x82) and len(payload) == length, "a broken frame"
+        if first == 0x82:
+            yield msgspec.msgpack.decode(payload)
+            continue
+        if key is not None and not payload.startswith(b"{"):
+            plain = aes.decrypt(key, payload)
+            assert plain is not None, "a frame that does not open"
+            payload = plain
+        yield json.loads(payload.decode(), parse_constant=_refuse)
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")
+
+
+@implementer(ISocket)
+class FakeSocket:
+    """Keeps frames. `congested` is set by hand, `paused` and `closed` tell what the connection did."""
+
+    def __init__(self, peer: IPeer = LOCAL, key: bytes | None = None) -> None:
+        self.peer = peer
+        self.key = key
+        self.congested = False
+        self.paused = False
+        self.closed: tuple[int, str] | None = None
+        self.sent: list[bytes] = []
+
+    def send(self, frames: bytes) -> None:
+        self.sent.append(frames)
+
+    def close(self, code: int, reason: str) -> None:
+        self.closed = (code, reason)
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
+    def said(self) -> list[Any]:
+        """Return the messages that came since the last call."""
+        stream, self.sent = b"".join(self.sent), []
+        return list(messages(stream, self.key))
+
+
+@dataclass
+class Client:
+    """A connection with the socket that it speaks through."""
+
+    connection: Connection
+    socket: FakeSocket
+    clock: Clock
+
+    def send(self, message: Any, binary: bool = False) -> list[Any]:
+        """Send a value as JSON, or bytes as they are; return what came since the last look."""
+        payload = message if isinstance(message, bytes) else json.dumps(message).encode()
+        self.connection.received(payload, binary)
+        self.clock.advance(0)
+        return self.socket.said()
+
+    def ask(self, **keys: Any) -> Any:
+        """Send a request; return its answer, past all pushes."""
+        return self.send(keys)[-1]
+
+    def heard(self) -> list[Any]:
+        """Return what came since the last look."""
+        return self.socket.said()
+
+    def leave(self) -> None:
+        """Be gone."""
+        self.connection.ended()
+
+
+@dataclass
+class Rooms:
+    """A house, and the rooms that tests look into."""
+
+    clock: Clock
+    storage: IStorage
+    events: EventLog
+    recorder: Recorder
+    auth: Auth
+    hub: Hub
+    settings: Settings
+    table: CommandTable
+    house: House
+    directory: Path
+    reboots: list[None] = field(default_factory=list)
+
+    def wall(self) -> float:
+        """Return what the server takes for the time, in seconds since the epoch."""
+        return EPOCH + self.clock.seconds()
+
+    def connect(self, peer: IPeer = LOCAL) -> Client:
+        """Open a connection."""
+        socket = FakeSocket(peer, self.auth.cipher_key)
+        connection = Connection(socket, self.house)
+        connection.opened()
+        return Client(connection, socket, self.clock)
+
+
+class Now:
+    """A writer that works at once."""
+
+    def do(self, job: Callable[[], None]) -> None:
+        job()
+
+    def stop(self) -> Deferred[None]:
+        return execute(lambda: None)
+
+
+def call(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> None:
+    """Call a function, as `reactor.callFromThread` does later."""
+    function(*arguments, **keywords)
+
+
+def sqlite_storage(directory: Path, clock: Clock, **options: Any) -> SqliteStorage:
+    """Return a SqliteStorage whose threads are plain calls; each group goes with the clock's next turn."""
+    return SqliteStorage(directory, clock=clock, writer=Now(), post=call, in_thread=in_thread, **options)
+
+
+@cache
+def stored(password: str) -> StoredPassword:
+    """Return what is kept of a password; made once, for it takes its time."""
+    return store(password)
+
+
+def house(
+    *,
+    clock: Clock | None = None,
+    storage: IStorage | None = None,
+    password: str | None = None,
+    accounts: Sequence[Account] = (),
+    cipher_required: bool = False,
+    directory: Path | None = None,
+    record_length: int = 1000,
+    reboot: bool = False,
+    max_points: int = 5_000_000,
+    max_subscriptions: int = 10_000,
+    max_connections: int = 1000,
+    login_seconds: float = 10.0,
+    congested: Callable[[], bool] | None = None,
+    sources: Sequence[ICommandSource] = (),
+) -> Rooms:
+    """Build everything behind the sockets: MemoryStorage and a new Clock unless others are given.
+
+    directory: for exports and backups, the present one unless given; reboot: whether a command is
+    configured (it is counted in `reboots`); sources: further commands.
+    """
+    clock = Clock() if clock is None else clock
+    storage = MemoryStorage() if storage is None else storage
+    directory = Path.cwd() if directory is None else directory
+    reboots: list[None] = []
+
+    def wall() -> float:
+        return EPOCH + clock.seconds()
+
+    events = EventLog(storage)
+    recorder = Recorder(storage, events)
+    batches = BatchDecoder(wall)
+    hub = Hub(clock, max_connections)
+    auth = Auth(
+        None if password is None else stored(password),
+        accounts,
+        clock=clock,
+        in_thread=in_thread,
+        cipher_required=cipher_required,
+    )
+    settings = Settings(storage, record_length)
+    exporter = Exporter(storage, events, in_thread)
+
+    def counters() -> Mapping[str, float]:
+        return storage.counters()
+
+    table = CommandTable(
+        [
+            AuthCommands(),
+            StorageCommands(
+                storage,
+                events,
+                recorder,
+                batches,
+                clock=wall,
+                record_length=settings.record_length,
+                max_points=max_points,
+            ),
+            EventCommands(storage, events, recorder, wall),
+            SubscriptionCommands(),
+            LoggerCommands(
+                storage,
+                events,
+                recorder,
+                settings,
+                _facts(directory),
+                exporter,
+                Backups(exporter, settings, directory / "backup", clock, wall),
+                clock=wall,
+                export_dir=directory / "export",
+                counters=counters,
+                reboot=(lambda: execute(reboots.append, None)) if reboot else None,
+            ),
+            PluginCommands(),
+            AutomationCommands(),
+            *sources,
+        ]
+    )
+    shared = House(
+        table=table,
+        batches=batches,
+        recorder=recorder,
+        congested=(lambda: storage.congested) if congested is None else congested,
+        auth=auth,
+        hub=hub,
+        clock=clock,
+        login_seconds=login_seconds,
+        max_subscriptions=max_subscriptions,
+    )
+    return Rooms(clock, storage, events, recorder, auth, hub, settings, table, shared, directory, reboots)
+
+
+def _facts(directory: Path) -> ServerFacts:
+    return ServerFacts(
+        name="RTOC",
+        version="0",
+        boot="boot",
+        started=EPOCH,
+        state_dir=directory,
+        backup_dir=directory / "backup",
+        port=5050,
+        tls=False,
+        certificate="",
+        key="",
+        whitelist=("127.0.0.0/8", "::1/128"),
+        durability="normal",
+        limits={"max_message": 16 << 20},
+    )
