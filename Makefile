@@ -11,14 +11,13 @@ help:
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 run: $(VENV)/installed-run ## start the server in the foreground, ws on 5050 and wss on 8443; ARGS="..." adds options
-	@mkdir -p var/state
 	$(VENV)/bin/twistd -n --pidfile= rtoc --port 5050 --tls-port 8443 --state-dir var/state $(ARGS)
 
 test: tools $(VENV)/installed-test $(SSLYZE) ## run all tests; TESTS="tests.test_x ..." runs some
 	@SSLYZE=$(CURDIR)/$(SSLYZE) $(VENV)/bin/python scripts/run_tests.py $(TESTS)
 
 tools:
-	@PYTHON=$(PYTHON) scripts/debian_packages.sh ensurepip systemd-analyze
+	@PYTHON=$(PYTHON) scripts/debian_packages.sh ensurepip systemd-analyze chromium
 
 check: $(VENV)/installed-dev ## lint, format, types and import arrows
 	$(VENV)/bin/ruff check .

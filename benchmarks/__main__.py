@@ -14,6 +14,9 @@ from .report import Durability, as_json, closing, heading, machine, table
 from .rounds import Outcome, hold
 from .servers import running_pair
 
+_LONGEST = 20.0
+"""Seconds of a round: a server that heard no answer to its ping in half a minute would hang up."""
+
 
 def arguments(given: Sequence[str]) -> argparse.Namespace:
     """Return the options of the command line."""
@@ -29,8 +32,8 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=2.0, help="of a round (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print every round as JSON instead of the table")
     options = parser.parse_args(given)
-    if options.rounds < 1 or options.seconds <= 0:
-        parser.error("--rounds and --seconds must be more than 0")
+    if options.rounds < 1 or not 0 < options.seconds <= _LONGEST:
+        parser.error(f"--rounds must be 1 or more, --seconds more than 0 and at most {_LONGEST:g}")
     return options
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import selectors
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import cycle
 from typing import Any, cast
 
@@ -18,10 +18,10 @@ import orjson
 from .peer import ANSWER
 
 _TEXT = 0x81
-_PONG = 0x8A
+_PING = 0x89
 _MASK = b"\x9d\x27\x5e\xa3"
 _READ = 1 << 18
-_PATIENCE = 30.0
+_PATIENCE = 10.0
 """Seconds without a byte after which a server has failed."""
 
 _EXPECTED = bytes((_TEXT, len(ANSWER))) + ANSWER
@@ -32,17 +32,59 @@ class ServerFailed(Exception):
     """A server fell silent, hung up, or answered something else than that it took the message."""
 
 
-def masked_frame(payload: bytes, first: int = _TEXT) -> bytes:
-    """Return a client's frame of a payload: masked, unfragmented, a text frame by default."""
+def masked_frame(payload: bytes) -> bytes:
+    """Return a client's frame of a UTF-8 payload: text, masked, unfragmented."""
     if len(payload) < 126:
-        head = bytes((first, 128 | len(payload)))
+        head = bytes((_TEXT, 128 | len(payload)))
     elif len(payload) < 1 << 16:
-        head = bytes((first, 128 | 126)) + len(payload).to_bytes(2, "big")
+        head = bytes((_TEXT, 128 | 126)) + len(payload).to_bytes(2, "big")
     else:
-        head = bytes((first, 128 | 127)) + len(payload).to_bytes(8, "big")
+        head = bytes((_TEXT, 128 | 127)) + len(payload).to_bytes(8, "big")
     plain = np.frombuffer(payload, np.uint8)
     masked = plain ^ np.resize(np.frombuffer(_MASK, np.uint8), len(plain))
     return head + _MASK + masked.tobytes()
+
+
+class Answers:
+    """Reads a server's frames out of its bytes, however those are cut."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def count(self, data: bytes) -> int:
+        """Return how many answers the next bytes complete; raises ServerFailed if one is a refusal."""
+        data = self._rest + data
+        whole = len(data) // len(_EXPECTED)
+        if data.startswith(_EXPECTED * whole):
+            # Nearly always: no need to look at each.
+            data = data[whole * len(_EXPECTED) :]
+        else:
+            whole = 0
+        self._rest = b""
+        payloads = self.payloads(data)
+        refused = next((payload for payload in payloads if payload != ANSWER), None)
+        if refused is not None:
+            raise ServerFailed(f"refused: {refused[:200].decode(errors='replace')}")
+        return whole + len(payloads)
+
+    def payloads(self, data: bytes) -> list[bytes]:
+        """Return the messages that the next bytes complete, pushes left out."""
+        data = self._rest + data
+        found, start = [], 0
+        while len(data) - start >= 2:
+            first, length = data[start], data[start + 1]
+            body = start + 2 + {126: 2, 127: 8}.get(length, 0)
+            if length >= 126:
+                length = int.from_bytes(data[start + 2 : body], "big")
+            if len(data) < body + length:
+                break
+            start = body + length
+            if first == _TEXT:
+                found.append(data[body:start])
+            elif first != _PING:
+                raise ServerFailed(f"an unexpected frame: {data[body - 2 : start][:200]!r}")
+        self._rest = data[start:]
+        return [payload for payload in found if not payload.startswith(_PUSHES)]
 
 
 class Client:
@@ -54,7 +96,7 @@ class Client:
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._rest = b""
+        self._answers = Answers()
         self._shake_hands(port)
 
     def _shake_hands(self, port: int) -> None:
@@ -65,9 +107,10 @@ class Client:
         reply = b""
         while b"\r\n\r\n" not in reply:
             reply += self._receive()
-        head, _, self._rest = reply.partition(b"\r\n\r\n")
+        head, _, early = reply.partition(b"\r\n\r\n")
         if b" 101 " not in head.partition(b"\r\n")[0]:
             raise ServerFailed(f"no handshake: {head.decode(errors='replace')}")
+        self._answers.payloads(early)
 
     def _receive(self) -> bytes:
         try:
@@ -79,48 +122,17 @@ class Client:
         return data
 
     def answers(self) -> int:
-        """Receive once; return how many whole answers that completed. Raises ServerFailed on a refusal."""
-        data = self._rest + self._receive()
-        whole, over = divmod(len(data), len(_EXPECTED))
-        if data[: len(data) - over] == _EXPECTED * whole:
-            self._rest = data[len(data) - over :]
-            return whole
-        count = 0
-        for payload in self._payloads(data):
-            if payload.startswith(_PUSHES):
-                continue
-            if payload != ANSWER:
-                raise ServerFailed(f"refused: {payload[:200].decode(errors='replace')}")
-            count += 1
-        return count
-
-    def _payloads(self, data: bytes) -> Iterator[bytes]:
-        """Yield the text messages in what came; keep the part of one that is not whole yet."""
-        start = 0
-        while len(data) - start >= 2:
-            first, length = data[start], data[start + 1]
-            body = start + 2 + {126: 2, 127: 8}.get(length, 0)
-            if length >= 126:
-                length = int.from_bytes(data[start + 2 : body], "big")
-            if len(data) < body + length:
-                break
-            start = body + length
-            if first == _TEXT:
-                yield data[body:start]
-            elif first & 0x0F == 0x09:
-                self.socket.sendall(masked_frame(data[body:start], _PONG))
-            else:
-                raise ServerFailed(f"an unexpected frame: {data[body - 2 : start][:200]!r}")
-        self._rest = data[start:]
+        """Receive once; return how many answers that completed. Raises ServerFailed on a refusal."""
+        return self._answers.count(self._receive())
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Send one request and return its answer."""
+        """Send one request and return its answer; raises ServerFailed if there is none in time."""
         self.socket.sendall(masked_frame(orjson.dumps(request)))
-        while True:
-            data = self._rest + self._receive()
-            for payload in self._payloads(data):
-                if not payload.startswith(_PUSHES):
-                    return cast("dict[str, Any]", orjson.loads(payload))
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            for payload in self._answers.payloads(self._receive()):
+                return cast("dict[str, Any]", orjson.loads(payload))
+        raise ServerFailed(f"no answer to {request}")
 
     def close(self) -> None:
         """Hang up."""
@@ -173,7 +185,7 @@ def pump(clients: Sequence[tuple[Client, Sequence[tuple[bytes, int]]]], window: 
     """
     senders = [_Sender(client, blocks, window) for client, blocks in clients]
     with selectors.DefaultSelector() as selector:
-        asked = {sender: selectors.EVENT_READ for sender in senders}
+        asked = dict.fromkeys(senders, selectors.EVENT_READ)
         for sender, events in asked.items():
             selector.register(sender.client.socket, events, sender)
         deadline = time.perf_counter() + seconds

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from twisted.internet import reactor
@@ -24,7 +26,7 @@ def main() -> None:
     """Serve on a free port of the loopback interface, and print which."""
     factory = WebSocketServerFactory()
     factory.protocol = Sink
-    address = reactor.listenTCP(0, factory, interface="127.0.0.1").getHost()
+    address: Any = reactor.listenTCP(0, factory, interface="127.0.0.1").getHost()
     print(f"listening on {address.host}:{address.port}", flush=True)
     reactor.run()
 

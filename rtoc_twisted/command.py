@@ -100,24 +100,24 @@ def tagged(component: object) -> list[Command]:
 class CommandTable:
     """All commands in their order of work, and the schema of requests made of them.
 
-    sources: the components; two that answer the same key are a ValueError. Keys that the protocol
-    document does not order come last, in the order of their sources.
+    sources: the components; a key that two of them take, as their own or as a companion, is a
+    ValueError. Keys that the protocol document does not order come last, in the order of their sources.
     """
 
     def __init__(self, sources: Iterable[ICommandSource]) -> None:
         by_key: dict[str, Command] = {}
+        kinds: dict[str, Any] = {"id": Any}
         for source in sources:
             for found in source.commands():
-                if found.key in by_key:
-                    raise ValueError(f"two components answer the key {found.key!r}")
+                for key, kind in ((found.key, found.argument), *found.companions.items()):
+                    if key in kinds:
+                        raise ValueError(f"two commands take the key {key!r}")
+                    kinds[key] = kind
                 by_key[found.key] = found
         known = [by_key.pop(key) for key in ORDER if key in by_key]
         self.commands: tuple[Command, ...] = (*known, *by_key.values())
-        keys: dict[str, Any] = {"id": Any}
-        for found in self.commands:
-            keys[found.key] = found.argument
-            keys.update(found.companions)
-        self.schema = RequestSchema(keys)
+        in_order = (key for found in self.commands for key in (found.key, *found.companions))
+        self.schema = RequestSchema({key: kinds[key] for key in ("id", *in_order)})
 
     def present(self, request: Request) -> list[Command]:
         """Return the commands whose keys are in the request, in their order of work."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -21,15 +22,18 @@ from .interfaces import IAccount, IAuth, ICommit, IConnection, IListener, IPeer,
 from .model import Event, Permission, Plot, Samples, Selector, Signal
 from .wire import aes
 from .wire.answer import Answer, sent_with
-from .wire.answers import AUTHORIZED, NEW_CLIENT, NOT_AUTHORIZED, Pushes, plugins_changed
+from .wire.answers import AUTHORIZED, NEW_CLIENT, NOT_AUTHORIZED, UNSPEAKABLE, Pushes, plugins_changed
 from .wire.batch import BatchDecoder
 from .wire.codec import JSON, MSGPACK, AesDialect, Dialect, Message
+from .wire.promises import Promises, Telling
 from .wire.request import Request, is_msgpack, utf8
 
 GOING_AWAY = 1001
 POLICY_VIOLATION = 1008
 _BEFORE_LOGIN = 1 << 20
 """Bytes of a message that are looked at before login; a longer one is refused unread."""
+_AT_ONCE = 16
+"""Requests with an id that may be under way at once; the next one waits."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,6 @@ class House:
     pushes: Pushes = field(default_factory=Pushes)
 
 
-_Telling = Callable[[RTOCError | None], Message]
-
-
 class _LoginRefused(Exception):
     """The login of a request was refused: nothing more of the request is done, nothing more is said."""
 
@@ -75,17 +76,21 @@ class Connection:
         self._house = house
         self.peer: IPeer = socket.peer
         self.account: IAccount | None = None
+        self._takes_data = False
+        self._only_cipher = house.auth.cipher_required and not self.peer.secure and not self.peer.trusted
         self._dialect: Dialect = JSON
+        self._promises = Promises(self._speak)
         self._selector = Selector()
         self._event_level = 0
         self._unsubscribe: Callable[[], None] | None = None
+        self._login: Deferred[IAccount | None] | None = None
         self._login_timer: IDelayedCall | None = None
         self._inbox: deque[tuple[bytes, bool]] = deque()
-        self._busy = False
+        # What holds the inbox back: a request in its turn, the store, too many requests with an id.
+        self._holds = 0
+        self._overtaking = 0
         self._working_off = False
-        self._answers: deque[tuple[ICommit, _Telling]] = deque()
-        self._awaited: ICommit | None = None
-        self._commit: ICommit | None = None
+        self._settle: Callable[[ICommit], None] | None = None
         self._open = False
 
     # From the socket.
@@ -102,12 +107,12 @@ class Connection:
 
     def received(self, payload: bytes, binary: bool = False) -> None:
         """Take a message; it is worked off at once unless earlier ones wait."""
-        if self._busy or self._inbox or self._socket.congested:
+        if not (self._holds or self._inbox or self._socket.congested):
+            self._handle(payload, binary)
+        elif self._open:
             # Nothing more is read, so what waits here is at most what one read had brought.
             self._inbox.append((payload, binary))
             self._socket.pause()
-        else:
-            self._handle(payload, binary)
 
     def writable(self) -> None:
         """Go on: the client takes answers again."""
@@ -115,19 +120,31 @@ class Connection:
 
     def ended(self) -> None:
         """End: the socket is gone; what was taken for the store stays taken."""
-        self._open = False
-        self._inbox.clear()
-        self._answers.clear()
-        self._stop_login_timer()
-        self._let_out()
+        self._fall_silent()
         self._house.hub.leave(self)
 
     def say_goodbye(self) -> None:
         """Close because the server stops."""
-        self._socket.close(GOING_AWAY, "the server stops")
+        self._close(GOING_AWAY, "the server stops")
+
+    def _close(self, code: int, reason: str) -> None:
+        if self._open:
+            # Nothing may follow the close frame (RFC 6455 section 5.5.1), and nothing is heard any more.
+            self._fall_silent()
+            self._socket.close(code, reason)
+
+    def _fall_silent(self) -> None:
+        self._open = False
+        self._holds += 1
+        self._inbox.clear()
+        self._promises.forget()
+        self._stop_login_timer()
+        self._let_out()
+        if self._login is not None:
+            self._login.cancel()
 
     def _go_on(self) -> None:
-        self._busy = False
+        self._holds -= 1
         self._work_off()
 
     def _work_off(self) -> None:
@@ -135,43 +152,45 @@ class Connection:
             return
         self._working_off = True
         try:
-            while self._inbox and not self._busy and not self._socket.congested:
+            while self._inbox and not self._holds and not self._socket.congested:
                 self._handle(*self._inbox.popleft())
         finally:
             self._working_off = False
-        if not self._inbox and not self._busy:
+        if not self._inbox and not self._holds:
             self._socket.resume()
 
     # From a frame to a request.
 
     def _handle(self, payload: bytes, binary: bool) -> None:
-        if self.account is not None and not binary and self.account.may(Permission.WRITE):
+        if self._takes_data and not binary:
             plain = self._house.batches.whole(payload)
             if plain is not None:
                 self._record(*plain)
                 return
-        answer = Answer(None)
+        answer = Answer()
         try:
             answer.request = self._decode(payload, binary)
         except RTOCError as error:
             answer.fail(None, error)
-        if self.account is None and not self._may_log_in(answer.request):
-            self._send(NOT_AUTHORIZED)
-            return
-        commands = [] if answer.request is None else self._house.table.present(answer.request)
-        self._busy = not answer.concurrent
-        self._run(commands, answer, 0)
+        if self.account is None and "authorize" not in answer.request:
+            self._promises.say(NOT_AUTHORIZED)
+        else:
+            self._work(answer)
 
-    def _record(self, samples: Samples, request_id: msgspec.Raw) -> None:
+    def _record(self, data: Samples | Plot, request_id: msgspec.Raw) -> None:
         self._dialect = JSON
+        tell, recorder = sent_with(request_id), self._house.recorder
         try:
-            commit = self._house.recorder.append(samples)
-        except RTOCError as error:
-            self._say(sent_with(request_id)(error))
-            return
-        self._promise(commit, sent_with(request_id))
+            commit = recorder.append(data) if isinstance(data, Samples) else recorder.draw(data)
+        except Exception:
+            self._promises.say(tell(self._explain("y", Failure())))
+        else:
+            self._promise(commit, tell)
+
+    def _promise(self, commit: ICommit, tell: Telling) -> None:
+        self._promises.promise(commit, tell)
         if self._house.congested():
-            self._busy = True
+            self._holds += 1
             commit.when_done(self._go_on)
 
     def _decode(self, payload: bytes, binary: bool) -> Request:
@@ -179,143 +198,119 @@ class Connection:
         if self.account is None and len(payload) > _BEFORE_LOGIN:
             raise BadJSON("too long for a message before login")
         schema, key = self._house.table.schema, self._house.auth.cipher_key
+        if not binary and key is not None and not payload.lstrip().startswith((b"{", b"[", b'"')):
+            try:
+                request = schema.decode(utf8(aes.decrypt(key, payload) or b""))
+            except BadJSON:
+                # One answer, in the same framing, for all causes: none tells of the padding.
+                raise BadJSON("the frame is neither JSON nor opened by the password") from None
+            self._dialect = AesDialect(key)
+            return request
+        if self._only_cipher:
+            raise NotPermitted("plain frames are refused here: use TLS (or the old cipher)")
         if binary and is_msgpack(payload):
             self._dialect = MSGPACK
             return schema.decode_msgpack(payload)
-        if not binary and key is not None and not payload.lstrip().startswith((b"{", b"[", b'"')):
-            plain = aes.decrypt(key, payload)
-            if plain is not None:
-                self._dialect = AesDialect(key)
-            # What does not open is no more and no less than bad JSON: one answer for all causes.
-            return schema.decode(utf8(plain or b""))
         self._dialect = JSON
         return schema.decode(utf8(payload) if binary else payload)
 
-    def _may_log_in(self, request: Request | None) -> bool:
-        exposed = not self.peer.secure and not self.peer.trusted and not isinstance(self._dialect, AesDialect)
-        if self._house.auth.cipher_required and exposed:
-            return False
-        return request is not None and "authorize" in request
-
     # A request, command by command.
 
-    def _run(
-        self, commands: Sequence[Command], answer: Answer, start: int, commit: ICommit | None = None
-    ) -> None:
-        """Do the commands from `start` on, one after the other; where one waits, go on when it is done."""
-        for index in range(start, len(commands)):
-            command = commands[index]
-            self._commit = commit
-            try:
-                result = self._do(command, answer)
-            except Exception:
-                self._fail(command, answer, Failure())
-                continue
-            finally:
-                commit, self._commit = self._commit, None
-            if isinstance(result, Deferred):
-                self._wait(result, commands, answer, index, commit)
-                return
-            answer.add(result)
-        self._finish(answer, commit)
+    @inlineCallbacks
+    def _work(self, answer: Answer) -> Any:
+        """Do the commands of a request, one after the other, and answer it."""
+        self._begin(answer)
+        try:
+            for command in self._house.table.present(answer.request):
+                try:
+                    result = self._do(command, answer)
+                    answer.add((yield result) if isinstance(result, Deferred) else result)
+                except _LoginRefused:
+                    return
+                except Exception:
+                    answer.fail(command.key, self._explain(command.key, Failure()))
+            self._give(answer)
+        finally:
+            self._end(answer)
 
-    def _do(self, command: Command, answer: Answer) -> Any:
-        if command.permission and (self.account is None or not self.account.may(command.permission)):
-            raise NotPermitted(f"{command.key}: this needs the permission {command.permission.name}".lower())
-        return command.handler(self, command.read(answer.request)) if answer.request is not None else None
+    def _begin(self, answer: Answer) -> None:
+        if answer.concurrent:
+            self._overtaking += 1
+            self._holds += self._overtaking == _AT_ONCE
+        else:
+            self._holds += 1
 
-    def _wait(
-        self,
-        result: Deferred[Any],
-        commands: Sequence[Command],
-        answer: Answer,
-        index: int,
-        commit: ICommit | None,
-    ) -> None:
-        def failed(failure: Failure) -> None:
-            if failure.check(_LoginRefused):
-                self._finish(None, None)
-            else:
-                self._fail(commands[index], answer, failure)
-                self._run(commands, answer, index + 1, commit)
-
-        def done(value: Any) -> None:
-            answer.add(value)
-            self._run(commands, answer, index + 1, commit)
-
-        result.addCallbacks(done, failed)
-        result.addErrback(lambda failure: self._log.failure("answering failed", failure))
-
-    def _fail(self, command: Command, answer: Answer, failure: Failure) -> None:
-        error = failure.value
-        if not isinstance(error, RTOCError):
-            self._log.failure("{key} failed", failure, key=command.key)
-            error = RTOCError(f"{command.key}: the server failed, its log says why")
-        answer.fail(command.key, error)
-
-    def _finish(self, answer: Answer | None, commit: ICommit | None) -> None:
-        if answer is not None and self._open:
-            if commit is not None and not (commit.done and commit.error is None):
-                self._promise(commit, answer.after)
-            elif answer.concurrent:
-                self._send(answer.message())
-            else:
-                self._say(answer.message())
-        if answer is None or not answer.concurrent:
+    def _end(self, answer: Answer) -> None:
+        if answer.concurrent:
+            self._overtaking -= 1
+            if self._overtaking == _AT_ONCE - 1:
+                self._go_on()
+        else:
             self._go_on()
 
-    # To the socket: in order, and not before what is said is true.
+    def _do(self, command: Command, answer: Answer) -> Any:
+        needed = command.permission
+        if needed and (self.account is None or not self.account.may(needed)):
+            raise NotPermitted(f"{command.key}: this needs the permission {str(needed.name).lower()}")
+        self._settle = partial(answer.settle, command.key)
+        try:
+            return command.handler(self, command.read(answer.request))
+        finally:
+            self._settle = None
 
-    def _say(self, message: Message) -> None:
-        """Send after the answers that wait for their commits."""
-        if self._answers:
-            self._answers.append((self._answers[-1][0], lambda _: message))
+    def _explain(self, key: str, failure: Failure) -> RTOCError:
+        """Return what the client is told of a failure; one that nobody expected is logged."""
+        if isinstance(failure.value, RTOCError):
+            return failure.value
+        self._log.failure("{key} failed", failure, key=key)
+        return RTOCError(f"{key}: the server failed, its log says why")
+
+    def _give(self, answer: Answer) -> None:
+        commit = answer.pending()
+        if commit is not None:
+            self._promise(commit, answer.after)
+        elif answer.concurrent:
+            self._speak((answer.message(),))
         else:
-            self._send(message)
+            self._promises.say(answer.message())
 
-    def _promise(self, commit: ICommit, tell: _Telling) -> None:
-        """Send what `tell` makes of the commit's outcome, when the commit is done."""
-        self._answers.append((commit, tell))
-        if commit.done:
-            self._keep_promises()
-        elif commit is not self._awaited:
-            self._awaited = commit
-            commit.when_done(self._keep_promises)
+    # To the socket.
 
-    def _keep_promises(self) -> None:
-        frames = []
-        while self._answers and self._answers[0][0].done:
-            commit, tell = self._answers.popleft()
-            frames.append(self._dialect.frame(tell(commit.error)))
-        if frames:
-            self._socket.send(b"".join(frames))
-
-    def _send(self, message: Message) -> None:
+    def _speak(self, messages: Sequence[Message]) -> None:
         if self._open:
-            self._socket.send(self._dialect.frame(message))
+            self._socket.send(b"".join(map(self._frame, messages)))
+
+    def _frame(self, message: Message) -> bytes:
+        try:
+            return self._dialect.frame(message)
+        except Exception as error:
+            self._log.warn("an answer cannot be encoded: {problem}", problem=str(error))
+            return self._dialect.frame(UNSPEAKABLE)
 
     # Login: a phase of its own; before it no command is reached.
 
     def _start_login_timer(self) -> None:
         if self._login_timer is None:
-            self._login_timer = self._house.clock.callLater(self._house.login_seconds, self._login_is_late)
+            self._login_timer = self._house.clock.callLater(
+                self._house.login_seconds, self._close, POLICY_VIOLATION, "no login in time"
+            )
 
     def _stop_login_timer(self) -> None:
-        timer, self._login_timer = self._login_timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
-
-    def _login_is_late(self) -> None:
+        if self._login_timer is not None and self._login_timer.active():
+            self._login_timer.cancel()
         self._login_timer = None
-        self._socket.close(POLICY_VIOLATION, "no login in time")
 
     def _let_in(self, account: IAccount) -> None:
         self._stop_login_timer()
+        self._let_out()
         self.account = account
-        self._unsubscribe = self._house.recorder.subscribe(self, self._selector)
+        self._takes_data = account.may(Permission.WRITE) and not self._only_cipher
+        if account.may(Permission.READ):
+            self._unsubscribe = self._house.recorder.subscribe(self, self._selector)
 
     def _let_out(self) -> None:
         self.account = None
+        self._takes_data = False
         undo, self._unsubscribe = self._unsubscribe, None
         if undo is not None:
             undo()
@@ -325,22 +320,31 @@ class Connection:
     def login(self, credential: Any) -> Deferred[None]:
         """Try to log in; fires when the client was told that it went well."""
 
-        def decided(account: IAccount | None) -> None:
-            if account is None:
-                self._let_out()
-                self._say(NOT_AUTHORIZED)
-                if self._open:
-                    self._start_login_timer()
-                raise _LoginRefused
-            if self._open:
-                self._say(AUTHORIZED)
-                self._let_in(account)
+        def broken(failure: Failure) -> None:
+            if not failure.check(CancelledError):
+                self._log.failure("a login failed", failure)
 
-        return self._house.auth.login(credential, self.peer).addCallback(decided)
+        def decided(account: IAccount | None) -> None:
+            if account is None or not self._open:
+                self._refuse()
+                raise _LoginRefused
+            self._promises.say(AUTHORIZED)
+            self._let_in(account)
+
+        self._login = self._house.auth.login(credential, self.peer)
+        return self._login.addErrback(broken).addCallback(decided)
+
+    def _refuse(self) -> None:
+        if self._open:
+            self._let_out()
+            self._promises.say(NOT_AUTHORIZED)
+            self._start_login_timer()
 
     def settle(self, commit: ICommit) -> None:
-        """Let the present answer wait for a commit."""
-        self._commit = commit
+        """Let the answer to the present command wait for a commit."""
+        if self._settle is None:
+            raise RuntimeError("settle: a handler may call this until it returns or first waits")
+        self._settle(commit)
 
     def selector(self) -> Selector:
         """Return what this connection is subscribed to."""
@@ -349,7 +353,7 @@ class Connection:
     def watch(self, selector: Selector) -> None:
         """Change what this connection is subscribed to; raises TooLarge past the limit."""
         limit = self._house.max_subscriptions
-        if len(selector.signals) + len(selector.devices) > limit:
+        if selector.named() > limit:
             raise TooLarge(f"subscribe: the limit of {limit} subscriptions of a connection is reached")
         self._selector = selector
         self._unsubscribe = self._house.recorder.subscribe(self, selector)
@@ -362,7 +366,7 @@ class Connection:
 
     def signal_added(self, signal: Signal) -> None:
         """Push P1."""
-        self._send(self._house.pushes.of_signal(signal))
+        self._speak((self._house.pushes.of_signal(signal),))
 
     def signal_removed(self, signal: Signal) -> None:
         """Say nothing: the protocol has no push for it."""
@@ -376,20 +380,20 @@ class Connection:
 
     def plot_drawn(self, signal: Signal, plot: Plot) -> None:
         """Push P2 with the samples that a plot added."""
-        self._send(self._house.pushes.of_plot(signal, plot))
+        self._speak((self._house.pushes.of_plot(signal, plot),))
 
     def event_raised(self, event: Event) -> None:
         """Push P3, if the event is of the level that the client asked for."""
         if event.priority >= self._event_level:
-            self._send(self._house.pushes.of_event(event))
+            self._speak((self._house.pushes.of_event(event),))
 
     def plugins_changed(self, plugins: Mapping[str, Any]) -> None:
         """Push P4."""
-        self._send(plugins_changed(plugins))
+        self._speak((plugins_changed(plugins),))
 
     # For the hub.
 
     def hear_newcomer(self) -> None:
         """Push P5, once logged in."""
         if self.account is not None:
-            self._send(NEW_CLIENT)
+            self._speak((NEW_CLIENT,))

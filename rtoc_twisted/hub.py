@@ -41,6 +41,7 @@ class Hub:
         self._newcomers: set[Member] = set()
         self._telling: IDelayedCall | None = None
         self._empty: Deferred[None] | None = None
+        self._stopping = False
         self.refused = 0
         self.accepted = 0
 
@@ -49,8 +50,10 @@ class Hub:
 
     def has_room(self, address: str) -> bool:
         """Return whether one more connection from that address may come; counts those that may not."""
-        room = len(self._members) < self._max_connections and (
-            not address or self._by_address[address] < self._max_per_address
+        room = (
+            not self._stopping
+            and len(self._members) < self._max_connections
+            and (not address or self._by_address[address] < self._max_per_address)
         )
         self.refused += not room
         return room
@@ -60,7 +63,9 @@ class Hub:
         self._members[member] = None
         self._by_address[member.peer.address] += 1
         self.accepted += 1
-        if len(self._members) == 1:
+        if self._stopping:
+            member.say_goodbye()
+        if len(self._members) <= 1 or self._stopping:
             return
         self._newcomers.add(member)
         if self._telling is None:
@@ -92,6 +97,7 @@ class Hub:
         """Close all connections because the server stops; fires when the last one is gone."""
         gone: Deferred[None] = Deferred()
         self._empty = gone
+        self._stopping = True
         for member in list(self._members):
             member.say_goodbye()
         self._check_empty()

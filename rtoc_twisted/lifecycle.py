@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred, TimeoutError, inlineCallbacks
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -25,6 +26,18 @@ _PATIENCE = 3.0
 """Seconds that clients have to answer the goodbye."""
 
 
+class CannotStart(SystemExit, Exception):
+    """Ends the process with one line that says why, and with the exit code 1.
+
+    twistd's care for a failed start (its parent process waits for news, its pid file is to go) is for an
+    Exception; a SystemExit is what ends Python without a traceback.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.code = f"rtoc: {message}"
+
+
 class Stoppable(Protocol):
     """Something that ends at once."""
 
@@ -36,13 +49,15 @@ class Stoppable(Protocol):
 class Running:
     """What a started server consists of, as far as stopping it goes.
 
-    site: the factory that answers on all ports; before_close, after_close: what is stopped before and
-    after the store.
+    site: the factory that answers on all ports; reload: reads the certificate again, raises
+    CertificateError and changes nothing where it cannot be used; before_close, after_close: what is
+    stopped before and after the store.
     """
 
     site: Any
     hub: Hub
     storage: IStorage
+    reload: Callable[[], None]
     before_close: Sequence[Stoppable]
     after_close: Sequence[Stoppable]
 
@@ -70,7 +85,8 @@ class Server(Service):
     """The service that twistd runs.
 
     endpoints: makes each port's endpoint, with the words that name it; build: makes everything
-    else, when files may be opened and threads started; notifier: tells systemd.
+    else, when files may be opened and threads started; notifier: tells systemd. The signal HUP reloads
+    the certificate.
     """
 
     name = "rtoc"
@@ -81,15 +97,17 @@ class Server(Service):
         endpoints: Sequence[tuple[str, Callable[[], IStreamServerEndpoint]]],
         build: Callable[[], Running],
         notifier: Notifier,
-        clock: IReactorTime,
+        reactor: Any,
     ) -> None:
         self._endpoints = endpoints
         self._build = build
         self._notifier = notifier
-        self._clock = clock
+        self._reactor = reactor
         self._gate = Gate()
         self._ports: list[IListeningPort] = []
         self._running: Running | None = None
+        self._status = ""
+        self._hup_before: Any = signal.SIG_DFL
 
     # Service
 
@@ -99,11 +117,11 @@ class Server(Service):
             try:
                 listening = make().listen(self._gate)
             except Exception as error:
-                raise SystemExit(_line(words, error)) from None
+                raise CannotStart(_line(words, error)) from None
             outcome: list[Any] = []
             listening.addBoth(outcome.append)
             if outcome and isinstance(outcome[0], Failure):
-                raise SystemExit(_line(words, outcome[0].value))
+                raise CannotStart(_line(words, outcome[0].value))
             self._ports.extend(outcome)
         super().privilegedStartService()
 
@@ -113,40 +131,62 @@ class Server(Service):
             self.privilegedStartService()
         try:
             self._running = self._build()
-        except (RTOCError, CertificateError, OSError) as error:
-            raise SystemExit(f"rtoc: cannot start: {error}") from None
+        except (RTOCError, CertificateError) as error:
+            raise CannotStart(f"cannot start: {error}") from None
+        except OSError as error:
+            hint = "the state directory must be this user's, see --state-dir"
+            raise CannotStart(f"cannot start: {error.filename}: {error.strerror} - {hint}") from None
         self._running.site.doStart()
         self._gate.site = self._running.site
+        # Without a handler the signal would end the process.
+        self._hup_before = signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload))
         super().startService()
         where = ", ".join(_words(port.getHost()) for port in self._ports)
         self._log.info("listening on {where}", where=where)
-        self._notifier.ready(f"listening on {where}")
+        self._status = f"listening on {where}"
+        self._notifier.ready(self._status)
 
     @inlineCallbacks
     def stopService(self) -> Any:
-        """Stop in order: ports, what was taken, goodbye, the rest, the store; fires when it is done."""
+        """Stop in order: ports, what was taken, goodbye, the rest, the store; fires when it is done.
+
+        What fails on the way is logged, and keeps nothing after it from being stopped.
+        """
+        super().stopService()
         self._notifier.stopping()
-        yield super().stopService()
+        ports, self._ports = self._ports, []
         running, self._running = self._running, None
-        for port in self._ports:
-            yield port.stopListening()
-        if running is None:
-            return
-        yield running.storage.flush().addErrback(self._failed)
-        yield self._within_patience(running.hub.say_goodbye())
-        running.site.doStop()
-        for part in running.before_close:
-            part.stop()
-        yield running.storage.close()
-        for part in running.after_close:
-            part.stop()
+        steps: list[Callable[[], Any]] = [port.stopListening for port in ports]
+        if running is not None:
+            steps += [running.storage.flush, lambda: self._say_goodbye(running.hub), running.site.doStop]
+            steps += [part.stop for part in running.before_close]
+            steps += [running.storage.close, *(part.stop for part in running.after_close)]
+            steps += [lambda: signal.signal(signal.SIGHUP, self._hup_before)]
+        for step in steps:
+            try:
+                yield step()
+            except Exception:
+                self._log.failure("while stopping")
         self._log.info("stopped")
 
-    def _within_patience(self, gone: Deferred[None]) -> Deferred[None]:
-        return gone.addTimeout(_PATIENCE, self._clock).addErrback(self._failed)
+    def _say_goodbye(self, hub: Hub) -> Deferred[None]:
+        def late(failure: Failure) -> None:
+            failure.trap(TimeoutError)
+            self._log.warn("{count} clients did not answer the goodbye", count=len(hub))
 
-    def _failed(self, failure: Failure) -> None:
-        self._log.warn("while stopping: {problem}", problem=failure.getErrorMessage())
+        return hub.say_goodbye().addTimeout(_PATIENCE, self._reactor).addErrback(late)
+
+    def _reload(self) -> None:
+        if self._running is None:
+            return
+        try:
+            self._running.reload()
+        except CertificateError as error:
+            self._log.error("not reloaded, the certificate stays as it was: {problem}", problem=str(error))
+            self._notifier.status(f"{self._status}; with an old certificate: {error}")
+        else:
+            self._log.info("reloaded")
+            self._notifier.status(self._status)
 
 
 def _words(address: Any) -> str:
@@ -160,15 +200,19 @@ def _line(words: str, error: BaseException | None) -> str:
     """Return the line that tells why a port cannot be used, and what to do."""
     cause = error.socketError if isinstance(error, CannotListenError) else error
     number = getattr(cause, "errno", None)
+    why = getattr(cause, "strerror", None) or str(cause)
     if number == errno.EADDRINUSE:
-        hint = "another program uses it: stop that one, or choose another port"
+        hint = "stop the program that uses it, or choose another port"
     elif number in (errno.EACCES, errno.EPERM):
         hint = (
             "ports below 1024 need a privilege: give the process CAP_NET_BIND_SERVICE (systemd/rtoc.service"
             " does), choose another port, or let systemd open it (socket activation)"
         )
     elif isinstance(error, (IndexError, KeyError)):
-        hint = "systemd passed no such socket: start it through its .socket unit, or name a port number"
+        why, hint = (
+            "systemd passed no such socket",
+            "start it through its .socket unit, or name a port number",
+        )
     else:
         hint = "see docs/operations.md"
-    return f"rtoc: cannot listen on {words}: {cause} - {hint}"
+    return f"cannot listen on {words}: {why} - {hint}"

@@ -69,15 +69,16 @@ class SignalSummary:
 class Names:
     """The addresses and units of a message's values, made once for all messages that look alike.
 
-    names: one SignalName a value, repeats allowed; units: one a value.
-    Compared by identity: the layouts that the recorder remembers hang on it.
+    names: one SignalName a value, repeats allowed; units: one a value; layout: what the recorder
+    remembers of them.
     """
 
-    __slots__ = ("__weakref__", "names", "units")
+    __slots__ = ("layout", "names", "units")
 
     def __init__(self, names: Sequence[SignalName], units: Sequence[str]) -> None:
         self.names = tuple(names)
         self.units = tuple(units)
+        self.layout: Any = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,14 +162,26 @@ class Columns:
 class Selector:
     """What a listener wants to hear: everything, some devices, some signals (existing or not).
 
-    signals: sigKeys; all_signals and all_devices both mean everything, and are undone one by one.
+    signals, without_signals: sigKeys; all_signals and all_devices both mean everything, and are undone
+    one by one. What the `without`s name is left out of everything, but not of what is wanted by name.
     """
 
     all_signals: bool = False
     all_devices: bool = False
     devices: frozenset[str] = frozenset()
     signals: frozenset[str] = frozenset()
+    without_devices: frozenset[str] = frozenset()
+    without_signals: frozenset[str] = frozenset()
 
     def wants(self, name: SignalName) -> bool:
         """Return whether samples of that signal are wanted."""
-        return self.all_signals or self.all_devices or name.device in self.devices or name.key in self.signals
+        if name.key in self.signals or name.device in self.devices:
+            return True
+        if not (self.all_signals or self.all_devices):
+            return False
+        return name.key not in self.without_signals and name.device not in self.without_devices
+
+    def named(self) -> int:
+        """Return how many devices and signals are named."""
+        names = (self.devices, self.signals, self.without_devices, self.without_signals)
+        return sum(map(len, names))

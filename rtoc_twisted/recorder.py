@@ -12,8 +12,6 @@ from zope.interface import implementer
 from .interfaces import ICommit, IEvents, IListener, IRecorder, IStorage
 from .model import Event, FloatColumn, Hold, Names, Plot, Samples, Selector, Signal, SignalName
 
-_LAYOUTS = 8_192
-
 
 class _Layout:
     """Where the values of all messages that look alike go, and who hears of them."""
@@ -38,13 +36,12 @@ class Recorder:
         self._storage = storage
         self._events = events
         self._listeners: dict[IListener, Selector] = {}
-        self._layouts: dict[Names, _Layout] = {}
         # Changes with every subscription: the audiences that layouts remember are of one round.
         self._round = 0
 
     def append(self, samples: Samples) -> ICommit:
         """Record values, creating signals that are new; return the commit that carries them."""
-        layout = self._layouts.get(samples.names)
+        layout: _Layout | None = samples.names.layout
         if layout is None or layout.generation != self._storage.generation:
             layout = self._lay_out(samples.names)
         commit = self._storage.append(layout.ids, samples.x, samples.y)
@@ -63,9 +60,7 @@ class Recorder:
         # Within one message the last unit of a signal is its unit.
         newest = {signal.id: signal for signal in signals}
         layout = _Layout([newest[signal.id] for signal in signals], self._storage.generation)
-        if len(self._layouts) >= _LAYOUTS:
-            self._layouts.clear()
-        self._layouts[names] = layout
+        names.layout = layout
         return layout
 
     def _create(self, names: Sequence[SignalName]) -> Sequence[Signal]:

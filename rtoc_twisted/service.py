@@ -12,7 +12,6 @@ from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet.endpoints import serverFromString, wrapServerTLS
-from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.threads import deferToThreadPool
 from twisted.internet.utils import getProcessValue
 from twisted.logger import Logger
@@ -60,37 +59,50 @@ def makeService(options: Options, reactor: Any = None) -> IService:  # noqa: N80
     if reactor is None:
         from twisted.internet import reactor
     config = options.config
+    context = tls.SwappableContext()
     return Server(
-        list(endpoints(config, reactor)),
-        partial(build, config, reactor),
+        list(endpoints(config, context, reactor)),
+        partial(build, config, context, reactor),
         Notifier(os.environ, reactor),
         reactor,
     )
 
 
-def endpoints(config: Config, reactor: Any) -> Iterator[tuple[str, Any]]:
+def endpoints(config: Config, context: tls.SwappableContext, reactor: Any) -> Iterator[tuple[str, Any]]:
     """Yield the words that name each port, and what makes its endpoint."""
     describe = partial(endpoint_description, interface=config.interface, ipv6=ipv6_available())
-    yield f"port {config.port}", partial(serverFromString, reactor, describe(config.port))
+    plain = partial(serverFromString, reactor)
+    yield f"port {config.port}", partial(plain, describe(config.port))
     if config.tls_port is not None:
-        yield f"TLS port {config.tls_port}", partial(tls_endpoint, config, reactor, describe(config.tls_port))
+        description = describe(config.tls_port)
+        yield f"TLS port {config.tls_port}", lambda: wrapServerTLS(context, plain(description))
 
 
-def tls_endpoint(config: Config, reactor: Any, description: str) -> IStreamServerEndpoint:
-    """Return a TLS endpoint whose certificate can be swapped, self-signed where none is configured."""
+def load_certificate(config: Config, context: tls.SwappableContext, reactor: Any) -> None:
+    """Put in force what the certificate's files hold now, self-signed where none are configured.
+
+    Raises CertificateError, and changes nothing, where they cannot be used. Not to be called before
+    privileges are shed: what it makes must belong to the user who renews it.
+    """
+    if config.tls_port is None:
+        return
     certificate, key = config.tls.cert, config.tls.key
     if certificate is None or key is None:
         certificate, key = tls.self_signed(config.state_dir, [socket.gethostname()], reactor)
-        _log.info("self-signed certificate, SHA-256 {fingerprint}", fingerprint=tls.fingerprint(certificate))
-    context = tls.SwappableContext(tls.load(certificate, key))
-    return wrapServerTLS(context, serverFromString(reactor, description))
+    context.swap(tls.load(certificate, key))
+    _log.info(
+        "certificate {certificate}, SHA-256 {fingerprint}",
+        certificate=str(certificate),
+        fingerprint=tls.fingerprint(certificate),
+    )
 
 
-def build(config: Config, reactor: Any) -> Running:
+def build(config: Config, context: tls.SwappableContext, reactor: Any) -> Running:
     """Put the server together: opens the store, starts the threads, listens nowhere."""
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    reload = partial(load_certificate, config, context, reactor)
+    reload()
     pool = ThreadPool(1, _READERS, "rtoc-readers")
-    pool.start()
     in_thread = partial(deferToThreadPool, reactor, pool)
     limits = config.limits
 
@@ -179,7 +191,9 @@ def build(config: Config, reactor: Any) -> Running:
     )
     factory = RtocFactory(doors, reactor)
     site = make_site(factory, table.schema.json_schema(), lambda: {"status": "ok", "version": __version__})
-    return Running(site, hub, storage, before_close=[backups], after_close=[pool])
+    # Last: its threads would keep a process alive that fails to start.
+    pool.start()
+    return Running(site, hub, storage, reload, before_close=[backups], after_close=[pool])
 
 
 def make_auth(config: Config, reactor: Any, in_thread: Any) -> Auth:

@@ -29,40 +29,47 @@ class SubscriptionCommands:
     def subscribe(self, connection: IConnection, wanted: list[Any]) -> None:
         """Push values of ["signal", sigKey], which need not exist yet, or ["device", name]."""
         element, names = _pair(wanted, "subscribe")
-        selector = connection.selector()
+        old = connection.selector()
         if element == "signal":
-            connection.watch(replace(selector, signals=selector.signals | names))
+            signals, without = old.signals | names, old.without_signals - names
+            connection.watch(replace(old, signals=signals, without_signals=without))
         elif element == "device":
-            connection.watch(replace(selector, devices=selector.devices | names))
+            devices, without = old.devices | names, old.without_devices - names
+            connection.watch(replace(old, devices=devices, without_devices=without))
 
     @command("unsubscribe", _PAIR, Permission.READ)
     def unsubscribe(self, connection: IConnection, wanted: list[Any]) -> None:
-        """Push no values of ["signal", sigKey] or ["device", name] any more."""
+        """Push no values of ["signal", sigKey] or ["device", name] any more, also after subscribeAll."""
         element, names = _pair(wanted, "unsubscribe")
-        selector = connection.selector()
+        old = connection.selector()
+        exceptions = names if old.all_signals or old.all_devices else frozenset()
         if element == "signal":
-            connection.watch(replace(selector, signals=selector.signals - names))
+            signals, without = old.signals - names, old.without_signals | exceptions
+            connection.watch(replace(old, signals=signals, without_signals=without))
         elif element == "device":
-            connection.watch(replace(selector, devices=selector.devices - names))
+            devices, without = old.devices - names, old.without_devices | exceptions
+            connection.watch(replace(old, devices=devices, without_devices=without))
 
     @command("subscribeAll", lenient(bool | str), Permission.READ)
     def subscribe_all(self, connection: IConnection, wanted: Any) -> None:
         """Push values of all signals, present and future: true, "signal" or "device"."""
+        nothing: frozenset[str] = frozenset()
+        old = replace(connection.selector(), without_signals=nothing, without_devices=nothing)
         if wanted is True or wanted == "signal":
-            connection.watch(replace(connection.selector(), all_signals=True))
+            connection.watch(replace(old, all_signals=True))
         elif wanted == "device":
-            connection.watch(replace(connection.selector(), all_devices=True))
+            connection.watch(replace(old, all_devices=True))
 
     @command("unsubscribeAll", lenient(bool | str), Permission.READ)
     def unsubscribe_all(self, connection: IConnection, wanted: Any) -> None:
         """Undo all subscriptions (true), those of signals ("signal") or of devices ("device")."""
-        selector = connection.selector()
+        old = connection.selector()
         if wanted is True:
             connection.watch(Selector())
         elif wanted == "signal":
-            connection.watch(replace(selector, all_signals=False, signals=frozenset()))
+            connection.watch(replace(old, all_signals=False, signals=frozenset()))
         elif wanted == "device":
-            connection.watch(replace(selector, all_devices=False, devices=frozenset()))
+            connection.watch(replace(old, all_devices=False, devices=frozenset()))
 
 
 def _pair(wanted: list[Any], key: str) -> tuple[Any, frozenset[str]]:

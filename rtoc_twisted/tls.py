@@ -208,11 +208,12 @@ def _write(path: Path, content: bytes, mode: int) -> None:
 class SwappableContext:
     """Give each new TLS connection the context that is in force when it comes.
 
-    For `twisted.internet.endpoints.wrapServerTLS`. context: as `load` returns it.
+    For `twisted.internet.endpoints.wrapServerTLS`. context: as `load` returns it; without one,
+    no handshake succeeds before the first `swap`.
     """
 
-    def __init__(self, context: SSL.Context) -> None:
-        self._context = context
+    def __init__(self, context: SSL.Context | None = None) -> None:
+        self._context = context or SSL.Context(SSL.TLS_SERVER_METHOD)
 
     def swap(self, context: SSL.Context) -> None:
         """Use another context from now on; connections that stand keep theirs."""

@@ -9,6 +9,7 @@ declare -A package_of=(
   [python3]=python3
   [ensurepip]=python3-venv
   [systemd-analyze]=systemd
+  [chromium]=chromium
 )
 
 present() {

@@ -54,14 +54,14 @@ def verify(hashed: str, stored: str) -> bool:
 
 
 def _scrypt(hashed: str, salt: bytes, cost: int, block: int, parallel: int) -> bytes:
-    return hashlib.scrypt(
-        hashed.encode(), salt=salt, n=cost, r=block, p=parallel, maxmem=_SCRYPT_MEMORY, dklen=32
-    )
+    # A client may send what is no text at all; it is no hash either.
+    word = hashed.encode(errors="replace")
+    return hashlib.scrypt(word, salt=salt, n=cost, r=block, p=parallel, maxmem=_SCRYPT_MEMORY, dklen=32)
 
 
 def token_hash(token: str) -> str:
     """Return what is kept of a token. Tokens are long and random: one round of SHA-256 is enough."""
-    return "sha256$" + hashlib.sha256(token.encode()).hexdigest()
+    return "sha256$" + hashlib.sha256(token.encode(errors="replace")).hexdigest()
 
 
 def generate_password() -> str:

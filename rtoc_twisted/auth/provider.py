@@ -7,13 +7,13 @@ from typing import Any
 
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import Portal
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ..errors import BadValue
 from ..interfaces import IAccount, IAuth, IPeer
 from .accounts import OWNER, Account, HashChecker, Hashed, InThread, Realm, Token, TokenChecker
 from .lockout import Lockout
@@ -24,8 +24,8 @@ from .passwords import StoredPassword
 class Auth:
     """Lets in whoever knows the password, an account's password or token; everybody where none is set.
 
-    password: None lets everybody in; accounts: beside the password's own; cipher_required: whether
-    plain ws from peers that are not trusted is refused.
+    password: None lets everybody in; accounts: beside the password's own, BadValue where one has its
+    name; cipher_required: whether plain ws from peers that are not trusted is refused.
     """
 
     _log = Logger()
@@ -39,10 +39,11 @@ class Auth:
         in_thread: InThread,
         cipher_required: bool = False,
     ) -> None:
-        self._clock = clock
-        self._lockout = Lockout(clock.seconds)
+        self._lockout = Lockout(clock)
         self._owner = Account(OWNER, password_hash=password.scrypt if password else None)
         everybody = [self._owner, *accounts]
+        if any(account.name == OWNER for account in accounts):
+            raise BadValue(f"accounts.{OWNER}: the name belongs to the server's password, take another")
         self.required = password is not None
         self.cipher_key = password.key.encode() if password is not None and password.key else None
         self.cipher_required = cipher_required and self.cipher_key is not None
@@ -61,10 +62,7 @@ class Auth:
         if not self.required or (peer.trusted and not isinstance(credential, dict)):
             return succeed(self._owner)
         known = _credentials(credential)
-        delay = self._lockout.delay(peer.address)
-        if delay:
-            return deferLater(self._clock, delay, self._check, known, peer).addCallback(lambda found: found)
-        return self._check(known, peer)
+        return self._lockout.in_turn(peer.address, lambda: self._check(known, peer))
 
     def _check(self, known: Hashed | Token | None, peer: IPeer) -> Deferred[IAccount | None]:
         if known is None:
@@ -77,7 +75,8 @@ class Auth:
             return found[1]
 
         def wrong(failure: Failure) -> None:
-            failure.trap(UnauthorizedLogin)
+            # Who leaves before the verdict has made the server work all the same.
+            failure.trap(UnauthorizedLogin, CancelledError)
             self._refuse(peer)
 
         return avatar.addCallbacks(right, wrong)

@@ -13,8 +13,8 @@ from ..errors import BadValue
 from ..interfaces import ICommandSource, IConnection, IEvents, IRecorder, IStorage
 from ..model import Event, Permission, SignalName
 from ..wire.answers import event_row
-from ..wire.batch import DEFAULT_DEVICE, check_text
-from ..wire.codec import to_json
+from ..wire.batch import DEFAULT_DEVICE, check_name, check_text
+from ..wire.codec import check_value
 from ..wire.request import lenient
 
 _FIELDS = ("text", "sname", "dname", "x", "priority", "id", "value")
@@ -55,6 +55,7 @@ class EventCommands:
         else:
             raise BadValue("event: expected an object, a list or a text")
         priority = fields.get("priority")
+        check_value(fields.get("value"), "event.value")
         return Event(
             name=SignalName(
                 _text(fields, "dname", DEFAULT_DEVICE, strict=False),
@@ -62,9 +63,9 @@ class EventCommands:
             ),
             text=_text(fields, "text", ""),
             x=self._x(fields.get("x")),
-            priority=priority if isinstance(priority, int) else 0,
+            priority=priority if isinstance(priority, int) and not isinstance(priority, bool) else 0,
             action_id=_text(fields, "id", ""),
-            value=_value(fields.get("value")),
+            value=fields.get("value"),
         )
 
     def _x(self, x: Any) -> float:
@@ -96,7 +97,11 @@ class EventCommands:
     @inlineCallbacks
     def events_of(self, connection: IConnection, keys: list[Any]) -> Any:
         """List the events of signals, by sigKey; an unknown signal has none."""
-        signals = {key: self._storage.resolve(key) for key in keys if isinstance(key, str)}
+        named = [key for key in keys if isinstance(key, str)]
+        for key in named:
+            # What is asked for comes back in the answer.
+            check_text(key, "getEvent")
+        signals = {key: self._storage.resolve(key) for key in named}
         known = [signal for signal in signals.values() if signal is not None]
         found: dict[SignalName, list[Any]] = {signal.name: [] for signal in known}
         for event in (yield self._events.query(known, None)) if known else ():
@@ -110,13 +115,8 @@ def _text(fields: Mapping[str, Any], key: str, default: str, strict: bool = True
         return default
     if not isinstance(value, str):
         raise BadValue(f"event.{key}: expected a text, got {str(value)[:40]}")
-    check_text(value, f"event.{key}")
-    return value
-
-
-def _value(value: Any) -> Any:
-    try:
-        to_json(value)
-    except TypeError as error:
-        raise BadValue(f"event.value: {error}") from None
+    if key == "text":
+        check_text(value, "event.text")
+    else:
+        check_name(value, f"event.{key}")
     return value

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -35,12 +35,19 @@ class Backups:
         self._exporter = exporter
         self._settings = settings
         self._directory = directory
+        self._clock = clock
         self._wall = wall
-        self._loop = LoopingCall(self._periodic)
-        self._loop.clock = clock
+        self._one_at_a_time = DeferredLock()
+        self._loop: LoopingCall | None = None
 
     def now(self) -> Deferred[None]:
-        """Write a backup; fires when it is there, fails with StorageFailed if the disk refuses."""
+        """Write a backup, after those under way; fires when it is there.
+
+        Fails with StorageFailed if the disk refuses.
+        """
+        return self._one_at_a_time.run(self._write)
+
+    def _write(self) -> Deferred[None]:
         return self._exporter.write(self._path(), "json", self._settings.record_length())
 
     def _path(self) -> Path:
@@ -54,10 +61,15 @@ class Backups:
     def reschedule(self) -> None:
         """Begin, change or end the periodic backups as the settings say (`intervall` in seconds)."""
         backup = self._settings.topic("backup")
-        if self._loop.running:
-            self._loop.stop()
-        if backup["active"] and backup["intervall"] > 0:
-            self._loop.start(backup["intervall"], now=False)
+        seconds = backup["intervall"] if backup["active"] else 0
+        if self._loop is not None and self._loop.interval == seconds:
+            return
+        self.stop()
+        if seconds > 0:
+            # A loop of its own: one that is stopped while it writes must not find itself running again.
+            self._loop = LoopingCall(self._periodic)
+            self._loop.clock = self._clock
+            self._loop.start(seconds, now=False)
 
     def _periodic(self) -> Deferred[None]:
         return self.now().addErrback(self._failed)
@@ -67,5 +79,6 @@ class Backups:
 
     def stop(self) -> None:
         """End the periodic backups."""
-        if self._loop.running:
-            self._loop.stop()
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.stop()

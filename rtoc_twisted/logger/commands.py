@@ -13,6 +13,7 @@ from ..command import Command, command, tagged
 from ..errors import BadValue, NotAvailable, NotPermitted
 from ..interfaces import ICommandSource, IConnection, IEvents, IRecorder, IStorage
 from ..model import Permission
+from ..wire.codec import check_value
 from ..wire.request import lenient
 from .backup import Backups
 from .export import WRITERS, Exporter, below
@@ -83,6 +84,8 @@ class LoggerCommands:
     @inlineCallbacks
     def logger(self, connection: IConnection, calls: Any) -> Any:
         """Inform, clear, resize, export, back up, change settings, reboot: {call: argument}."""
+        # What is said is said again in the answer.
+        check_value(calls, "logger")
         if not isinstance(calls, dict):
             return {"logger": calls}
         answer = {}

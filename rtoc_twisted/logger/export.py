@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, inlineCallbacks
@@ -22,6 +23,9 @@ from ..wire.codec import Column, to_json
 InThread = Callable[[Callable[[], Any]], Deferred[Any]]
 
 _SHEET_ROWS = 1_048_576
+_NAME_BYTES = 200
+"""Of each part of a path: file systems take 255, suffix and all."""
+_PATH_BYTES = 1000
 
 
 class _Writer(Protocol):
@@ -30,6 +34,8 @@ class _Writer(Protocol):
     def signal(self, signal: Signal, columns: Columns) -> None: ...
 
     def finish(self, events: Iterable[tuple[Signal, Event]]) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class _JsonWriter:
@@ -65,6 +71,8 @@ class _JsonWriter:
         }
         rest = {"maxLength": self._length, "events": rows, "devices": self._devices}
         self._file.write(b"}," + to_json(rest)[1:])
+
+    def close(self) -> None:
         self._file.close()
 
 
@@ -82,6 +90,9 @@ class _CsvWriter:
         self._rows.writerows((*head, x, y) for x, y in pairs)
 
     def finish(self, events: Iterable[tuple[Signal, Event]]) -> None:
+        """Write no events: they have other columns."""
+
+    def close(self) -> None:
         self._file.close()
 
 
@@ -95,7 +106,17 @@ class _XlsxWriter:
             raise NotAvailable(
                 'logger.export: xlsx needs the extra: pip install "rtoc_twisted[xlsx]"'
             ) from None
-        options = {"constant_memory": True, "nan_inf_to_errors": True, "strings_to_formulas": False}
+        self._errors = xlsxwriter.exceptions.XlsxFileError
+        self._scratch = TemporaryDirectory(dir=path.parent, prefix=".rtoc-")
+        options = {
+            "constant_memory": True,
+            "tmpdir": self._scratch.name,
+            "use_zip64": True,
+            "nan_inf_to_errors": True,
+            # A text stays a text, whatever formula or link it looks like.
+            "strings_to_formulas": False,
+            "strings_to_urls": False,
+        }
         self._book = xlsxwriter.Workbook(str(path), options)
         self._new_sheet()
 
@@ -119,7 +140,13 @@ class _XlsxWriter:
             value = json.dumps(event.value)
             cells = (event.number, *signal.name, event.x, event.priority, event.action_id, event.text, value)
             sheet.write_row(row, 0, cells)
-        self._book.close()
+
+    def close(self) -> None:
+        with self._scratch:
+            try:
+                self._book.close()
+            except self._errors as error:
+                raise OSError(errno.EIO, str(error)) from None
 
 
 WRITERS: dict[str, Callable[[Path, int], _Writer]] = {
@@ -151,18 +178,25 @@ class Exporter:
             part = yield self._in_thread(lambda: _prepare(path))
             try:
                 writer = yield self._in_thread(lambda: WRITERS[kind](part, record_length))
-                signals = {signal.name: signal for signal in self._storage.signals()}
-                for signal in signals.values():
-                    (columns,) = yield self._storage.read([(signal.id, Window())])
-                    yield self._in_thread(partial(writer.signal, signal, columns))
-                events = yield self._events.query(None, None)
-                pairs = [(signals[event.name], event) for event in events if event.name in signals]
-                yield self._in_thread(partial(writer.finish, pairs))
+                try:
+                    yield self._fill(writer)
+                finally:
+                    yield self._in_thread(writer.close)
                 yield self._in_thread(lambda: _publish(part, path))
             finally:
                 part.unlink(missing_ok=True)
         except OSError as error:
             raise StorageFailed(f"{path.name} could not be written: {error.strerror}") from None
+
+    @inlineCallbacks
+    def _fill(self, writer: _Writer) -> Any:
+        signals = {signal.name: signal for signal in self._storage.signals()}
+        for signal in signals.values():
+            (columns,) = yield self._storage.read([(signal.id, Window())])
+            yield self._in_thread(partial(writer.signal, signal, columns))
+        events = yield self._events.query(None, None)
+        pairs = [(signals[event.name], event) for event in events if event.name in signals]
+        yield self._in_thread(partial(writer.finish, pairs))
 
 
 def _prepare(path: Path) -> Path:
@@ -181,8 +215,12 @@ def _publish(part: Path, path: Path) -> None:
 
 def below(directory: Path, name: str, suffix: str) -> Path:
     """Return the path of an export; raises BadValue if it would lie outside of the directory."""
-    if not name or "\0" in name:
+    if not name or not name.isprintable():
+        # What is not printable: line ends, and what is no text at all.
         raise BadValue("logger.export[0]: expected the name of a file")
+    encoded = name.encode()
+    if len(encoded) > _PATH_BYTES or max(map(len, encoded.split(b"/"))) > _NAME_BYTES:
+        raise BadValue(f"logger.export[0]: a name of more than {_NAME_BYTES} bytes is too long")
     path = directory / (name if name.endswith(suffix) else name + suffix)
     if not path.resolve().is_relative_to(directory.resolve()):
         raise BadValue(f"logger.export[0]: {name!r} lies outside of the export directory")

@@ -45,6 +45,7 @@ def hello(facts: ServerFacts, now: float, permissions: list[str]) -> dict[str, A
     return {
         "protocol": PROTOCOL,
         "server": "rtoc_twisted",
+        "name": facts.name,
         "version": facts.version,
         "boot": facts.boot,
         "time": now,

@@ -6,9 +6,12 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from ..errors import BadValue
 from ..interfaces import ICommit, IStorage
 
 DOCUMENT = "settings"
+LONGEST_RECORD = 10**12
+_LARGEST = 2**53
 
 _CHANGEABLE: Mapping[str, Mapping[str, type]] = {
     "backup": {
@@ -67,7 +70,12 @@ class Settings:
         return int(self._kept().get("recordLength", self._configured_length))
 
     def resize(self, length: int) -> ICommit:
-        """Change the number of samples at hand; nothing stored is lost."""
+        """Change the number of samples at hand; nothing stored is lost.
+
+        Raises BadValue past 10**12.
+        """
+        if length > LONGEST_RECORD:
+            raise BadValue(f"logger.resize: expected at most {LONGEST_RECORD} samples")
         return self._storage.put_document(DOCUMENT, {**self._kept(), "recordLength": length})
 
     def topic(self, name: str) -> dict[str, Any]:
@@ -94,6 +102,8 @@ class Settings:
 
 
 def _is(value: Any, kind: type) -> bool:
+    """Return whether a value is of that kind: a boolean, or a number from 0 on that every client can read."""
     if isinstance(value, bool) or kind is bool:
         return isinstance(value, bool) and kind is bool
-    return isinstance(value, kind) or (kind is float and isinstance(value, int))
+    fits = isinstance(value, int) or (kind is float and isinstance(value, float))
+    return fits and 0 <= value <= _LARGEST

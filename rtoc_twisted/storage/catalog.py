@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,15 @@ IdColumn = NDArray[np.uint32]
 
 SETTLE_AT = 65_536
 """Values that may wait to be summed up before somebody asks for a summary."""
+
+
+class Gap:
+    """The place, among a signal's samples, of those that a merge will turn out to have added."""
+
+    __slots__ = ("older",)
+
+    def __init__(self, older: SignalSummary | None) -> None:
+        self.older = older
 
 
 class Catalog:
@@ -35,7 +45,9 @@ class Catalog:
         self.devices: dict[str, int] = {}
         self._last_signal = 0
         self._last_device = 0
-        self._summaries: dict[int, SignalSummary] = {}
+        # A signal's summary is that of its gaps' older samples, in order, and the one here.
+        self._summaries: dict[int, SignalSummary | None] = {}
+        self._gaps: dict[int, list[Gap]] = {}
         self._unsettled: list[tuple[IdColumn, FloatColumn, FloatColumn]] = []
         self._unsettled_values = 0
         self.generation += 1
@@ -51,8 +63,7 @@ class Catalog:
         self.devices = {name: number for number, name in devices}
         for signal, summary in signals:
             self._enter(signal)
-            if summary is not None:
-                self._summaries[signal.id] = summary
+            self._summaries[signal.id] = summary
         self._last_device, self._last_signal = last_device, last_signal
 
     def add(self, names: Sequence[SignalName]) -> tuple[list[Signal], list[str]]:
@@ -98,6 +109,7 @@ class Catalog:
         for signal in gone:
             del self.by_name[signal.name]
             self._summaries.pop(signal.id, None)
+            self._gaps.pop(signal.id, None)
         alive = {name.device for name in self.by_name}
         empty = [name for name in {signal.name.device: None for signal in gone} if name not in alive]
         for name in empty:
@@ -115,15 +127,40 @@ class Catalog:
     def summary(self, signal_id: int) -> SignalSummary | None:
         """Return what is known of a signal's samples, None while it has none."""
         self.settle()
-        return self._summaries.get(signal_id)
+        older = [gap.older for gap in self._gaps.get(signal_id, ())]
+        return reduce(join, [*older, self._summaries.get(signal_id)])
 
     def set_summary(self, signal_id: int, summary: SignalSummary | None) -> None:
         """Replace what is known of a signal, whatever was counted before."""
         self.settle()
-        if summary is None:
-            self._summaries.pop(signal_id, None)
-        elif signal_id in self.by_id:
+        if signal_id in self.by_id:
+            self._gaps.pop(signal_id, None)
             self._summaries[signal_id] = summary
+
+    def leave_gap(self, signal_id: int) -> Gap:
+        """Keep a place, after what was counted so far, for samples that are not known yet."""
+        self.settle()
+        gap = Gap(self._summaries.pop(signal_id, None))
+        if signal_id in self.by_id:
+            self._gaps.setdefault(signal_id, []).append(gap)
+        return gap
+
+    def fill_gap(self, signal_id: int, gap: Gap, x: FloatColumn, y: FloatColumn) -> None:
+        """Count the samples of a gap; gaps are filled in their order.
+
+        Does nothing if the signal was replaced or removed: the samples are gone again.
+        """
+        self.settle()
+        gaps = self._gaps.get(signal_id, [])
+        if gap not in gaps:
+            return
+        gaps.remove(gap)
+        older = join(gap.older, summarize(x, y) if len(x) else None)
+        if gaps:
+            gaps[0].older = join(older, gaps[0].older)
+        else:
+            del self._gaps[signal_id]
+            self._summaries[signal_id] = join(older, self._summaries.get(signal_id))
 
     def settle(self) -> None:
         """Sum up what was counted."""
@@ -133,9 +170,7 @@ class Catalog:
         ids, x, y = (np.concatenate(columns) for columns in zip(*groups, strict=True))
         for number, part_x, part_y in split(ids, x, y):
             if number in self.by_id:
-                part = summarize(part_x, part_y)
-                known = self._summaries.get(number)
-                self._summaries[number] = part if known is None else join(known, part)
+                self._summaries[number] = join(self._summaries.get(number), summarize(part_x, part_y))
 
 
 def split(ids: IdColumn, x: FloatColumn, y: FloatColumn) -> Iterable[tuple[int, FloatColumn, FloatColumn]]:
@@ -162,8 +197,10 @@ def summarize(x: FloatColumn, y: FloatColumn) -> SignalSummary:
     )
 
 
-def join(older: SignalSummary, newer: SignalSummary) -> SignalSummary:
-    """Return the summary of two runs of samples, one after the other."""
+def join(older: SignalSummary | None, newer: SignalSummary | None) -> SignalSummary | None:
+    """Return the summary of two runs of samples, one after the other; None stands for no samples."""
+    if older is None or newer is None:
+        return older or newer
     return SignalSummary(
         count=older.count + newer.count,
         first_x=older.first_x,

@@ -113,14 +113,14 @@ class StorageCommands:
         """Return what one dict of getSignal asks for; nothing if the signal is unknown."""
         device, name = request.get("dname"), request.get("sname")
         max_points = _number(request, "maxN")
+        if max_points is not None and not max_points >= 1:
+            raise BadValue(f"getSignal.maxN: expected 1 or more, got {max_points}")
         window = Window(
             x_min=_number(request, "xmin"),
             x_max=_number(request, "xmax"),
-            max_points=None if max_points is None else int(max_points),
+            max_points=None if max_points is None else int(min(max_points, self._max_points + 1)),
             newest=self._record_length() if request.get("database") is False else None,
         )
-        if window.max_points is not None and window.max_points < 1:
-            raise BadValue(f"getSignal.maxN: expected 1 or more, got {max_points}")
         if not isinstance(device, str) or not isinstance(name, str):
             return []
         signal = self._storage.find(SignalName(device, name))
@@ -143,7 +143,7 @@ class StorageCommands:
         summary = self._storage.summary(signal.id)
         if summary is None or window.x_min is not None or window.x_max is not None:
             return 0
-        return min(summary.count, *(n for n in (window.newest, window.max_points) if n is not None))
+        return min([summary.count, *(n for n in (window.newest, window.max_points) if n is not None)])
 
     @command("getSession", Any, Permission.READ)
     @inlineCallbacks
@@ -231,7 +231,10 @@ def _number(request: Mapping[str, Any], key: str) -> float | None:
     value = request.get(key)
     if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
         raise BadValue(f"getSignal.{key}: expected a number, got {str(value)[:40]!r}")
-    return value
+    try:
+        return None if value is None else float(value)
+    except OverflowError:
+        raise BadValue(f"getSignal.{key}: the number is out of range") from None
 
 
 def _numbers(values: Any, path: str) -> list[int]:

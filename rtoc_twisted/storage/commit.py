@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from ..errors import RTOCError
@@ -15,6 +16,7 @@ class Commit:
     """What all writes of one group wait for; done once, with or without an error."""
 
     __slots__ = ("_callbacks", "done", "error")
+    _log = Logger()
 
     def __init__(self) -> None:
         self.done = False
@@ -34,7 +36,11 @@ class Commit:
         self.error = error
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
-            callback()
+            try:
+                callback()
+            except Exception:
+                # One that waits is no reason to leave the others waiting.
+                self._log.failure("a callback of a commit failed")
 
 
 def stored() -> Commit:

@@ -1,15 +1,15 @@
-"""The SQLite file behind the store: all SQL, called from one thread at a time, nothing of Twisted.
+"""The writing half of the SQLite file behind the store: SQL, called from one thread, nothing of Twisted.
 
 Samples arrive in the journal, one row a commit, all signals together; when it has grown they are
-folded into chunks, a signal each. So a commit costs one row whatever it carries, reading costs
-the chunks of a signal and the short journal, and starting costs the catalog and the journal.
+folded into chunks, a signal each, in steps between the commits. So a commit costs one row whatever
+it carries and waits for one step at most, reading costs the chunks of a signal and the short journal,
+and starting costs the catalog and the journal.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,23 +17,33 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import NotAvailable, StorageFailed
 from ..model import Columns, Event, FloatColumn, Hold, Signal, SignalName, SignalSummary, Window
-from .blobs import pack_chunk, pack_journal, unpack_chunk, unpack_journal
+from .blobs import pack_chunk, pack_journal, pack_outline, unpack_chunk, unpack_journal
 from .catalog import IdColumn, join, split, summarize
+from .decimate import decimate
+from .documents import from_text
+from .place import make_private
+from .reader import OUTLINE_RATIO, Reader, summary_of
 from .schema import upgrade
-from .select import bounds, fresh, pick
+from .select import bounds, fresh
 
-FOLD_AT_VALUES = 65_536
-FOLD_AT_ROWS = 1_024
+FOLD_AT_VALUES = 131_072
+FOLD_AT_ROWS = 2_048
+STEP_VALUES = 8_192
+STEP_SIGNALS = 16
 CHUNK_SAMPLES = 16_384
+OUTLINED_SAMPLES = 4_096
 
-_NAN = float("nan")
 _ALL = Window()
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What a store remembers at its start; the journal's columns are not in the summaries yet."""
+    """What a store remembers at its start; the journal's columns are not in the summaries yet.
+
+    damaged: how many samples of the journal could not be read, and were set aside.
+    """
 
     devices: list[tuple[int, str]]
     signals: list[tuple[Signal, SignalSummary | None]]
@@ -42,24 +52,31 @@ class Kept:
     last_device: int
     last_signal: int
     last_event: int
+    damaged: int
 
 
-class Database:
-    """One connection to the file.
+@dataclass(frozen=True)
+class _Folding:
+    """The journal up to a row, on its way into chunks, by signals."""
+
+    upto: int
+    parts: Iterator[tuple[int, FloatColumn, FloatColumn]]
+
+
+class Database(Reader):
+    """The connection that writes.
 
     path: made if it is missing; fsync: whether a commit waits for the disk (else the data of a
     commit survives the process, not a power cut).
     """
 
     def __init__(self, path: Path, fsync: bool = False) -> None:
+        super().__init__(path, "FULL" if fsync else "NORMAL")
         self._path = path
-        self._sql = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
-        self._sql.execute("PRAGMA journal_mode = WAL")
-        self._sql.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
-        self._sql.execute("PRAGMA cache_size = -16384")
         self._last_journal = 0
         self._journal_values = 0
         self._journal_rows = 0
+        self._folding: _Folding | None = None
 
     def upgrade(self) -> None:
         """Bring the schema up to date and take stock of the journal; raises NotAvailable if it is newer."""
@@ -71,10 +88,6 @@ class Database:
         row = self._sql.execute("SELECT COUNT(*), COALESCE(SUM(samples), 0) FROM journal").fetchone()
         self._journal_rows, self._journal_values = row
 
-    def close(self) -> None:
-        """Let the file go."""
-        self._sql.close()
-
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Do all of a block or nothing; refuses to nest."""
@@ -83,15 +96,21 @@ class Database:
         self._sql.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._sql.execute("COMMIT")
         except BaseException:
-            if self._sql.in_transaction:
-                self._sql.execute("ROLLBACK")
-            self._take_stock()
+            self.recover()
             raise
-        self._sql.execute("COMMIT")
+
+    def recover(self) -> None:
+        """Undo what is half done, and take stock again."""
+        if self._sql.in_transaction:
+            self._sql.execute("ROLLBACK")
+        self._folding = None
+        self._take_stock()
 
     def load(self) -> Kept:
-        """Return what the store remembers."""
+        """Return what the store remembers, damaged rows of the journal set aside."""
+        damaged = self._set_damaged_aside()
         devices = self._sql.execute("SELECT id, name FROM devices ORDER BY id").fetchall()
         names = dict(devices)
         signals: list[tuple[Signal, SignalSummary | None]] = []
@@ -101,19 +120,34 @@ class Database:
             " FROM signals ORDER BY id"
         ):
             signal = Signal(number, device_id, SignalName(names[device_id], name), unit)
-            signals.append((signal, _summary(summary)))
+            signals.append((signal, summary_of(summary)))
             folded[number] = upto
         return Kept(
             devices=devices,
             signals=signals,
             journal=self._journal(folded),
             documents={
-                key: json.loads(value) for key, value in self._sql.execute("SELECT key, value FROM documents")
+                key: from_text(value) for key, value in self._sql.execute("SELECT key, value FROM documents")
             },
             last_device=self._sequence("devices"),
             last_signal=self._sequence("signals"),
             last_event=self._sequence("events"),
+            damaged=damaged,
         )
+
+    def _set_damaged_aside(self) -> int:
+        damaged = []
+        for seq, samples, data in self._sql.execute("SELECT seq, samples, data FROM journal"):
+            try:
+                unpack_journal(data)
+            except StorageFailed:
+                damaged.append((seq, samples, data))
+        if damaged:
+            with self.transaction():
+                self._sql.executemany("INSERT INTO damaged (seq, samples, data) VALUES (?, ?, ?)", damaged)
+                self._sql.executemany("DELETE FROM journal WHERE seq = ?", [row[:1] for row in damaged])
+            self._take_stock()
+        return sum(samples for _, samples, _ in damaged)
 
     def _sequence(self, table: str) -> int:
         row = self._sql.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
@@ -148,16 +182,17 @@ class Database:
     def replace(self, signal_id: int, x: FloatColumn, y: FloatColumn) -> None:
         """Enter a signal's samples instead of those that it had."""
         self._sql.execute("DELETE FROM chunks WHERE signal_id = ?", (signal_id,))
-        for start in range(0, len(x), CHUNK_SAMPLES):
-            self._add_chunk(signal_id, x[start : start + CHUNK_SAMPLES], y[start : start + CHUNK_SAMPLES])
-        self._sum_up(signal_id, summarize(x, y) if len(x) else None)
+        self._add_chunks(signal_id, x, y)
+        self._sum_up(signal_id, summarize(x, y) if len(x) else None, self._last_journal)
 
     def merge(
         self, signal_id: int, x: FloatColumn, y: FloatColumn, hold: Hold
     ) -> tuple[FloatColumn, FloatColumn]:
         """Append the pairs that are new by `hold`; return them."""
-        known = self._read_one(signal_id, _ALL, self._journal_of({signal_id}))
-        new_x, new_y = fresh(x, y, known.x, known.y, hold)
+        new_x, new_y = x, y
+        if hold is not Hold.ON:
+            known = self._read_one(signal_id, _ALL, self._journal_of({signal_id}))
+            new_x, new_y = fresh(x, y, known.x, known.y, hold)
         if len(new_x):
             self.append(np.full(len(new_x), signal_id, np.uint32), new_x, new_y)
         return new_x, new_y
@@ -178,9 +213,10 @@ class Database:
             self._sql.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
         self._sql.execute("DELETE FROM sqlite_sequence WHERE name <> 'journal'")
         self._journal_values = self._journal_rows = 0
+        self._folding = None
 
-    def add_event(self, signal_id: int, event: Event) -> None:
-        """Enter an event."""
+    def add_event(self, signal_id: int, event: Event, value: str) -> None:
+        """Enter an event; its value comes as JSON."""
         self._sql.execute(
             "INSERT INTO events (id, signal_id, text, x, priority, action_id, value)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -191,7 +227,7 @@ class Database:
                 event.x,
                 event.priority,
                 event.action_id,
-                json.dumps(event.value),
+                value,
             ),
         )
 
@@ -204,60 +240,99 @@ class Database:
             self._sql.execute("DELETE FROM events WHERE id = ?", (number,)).rowcount for number in numbers
         )
 
-    def put_document(self, key: str, value: Any) -> None:
-        """Keep a JSON value under that key."""
+    def put_document(self, key: str, value: str) -> None:
+        """Keep a JSON text under that key."""
         self._sql.execute(
             "INSERT INTO documents (key, value) VALUES (?, ?)"
             " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            (key, json.dumps(value)),
+            (key, value),
         )
 
     # Folding the journal into chunks.
 
     @property
     def fold_is_due(self) -> bool:
-        """Whether the journal has grown enough to fold it."""
-        return self._journal_values >= FOLD_AT_VALUES or self._journal_rows >= FOLD_AT_ROWS
+        """Whether the journal has grown enough to fold it, or is being folded."""
+        return (
+            self._folding is not None
+            or self._journal_values >= FOLD_AT_VALUES
+            or self._journal_rows >= FOLD_AT_ROWS
+        )
 
     def fold(self) -> None:
-        """Move the journal into chunks, in a transaction of its own."""
-        if not self._journal_rows:
-            return
-        with self.transaction():
-            rows = self._sql.execute("SELECT id, folded FROM signals").fetchall()
-            for number, x, y in split(*self._journal(dict(rows))):
-                self._extend(number, x, y)
-            self._sql.execute("DELETE FROM journal")
-        self._journal_values = self._journal_rows = 0
+        """Move the whole journal into chunks."""
+        while self.fold_step():
+            pass
 
-    def _extend(self, signal_id: int, x: FloatColumn, y: FloatColumn) -> None:
+    def fold_step(self) -> bool:
+        """Move some of the journal into chunks, in a transaction of its own; return whether more is left.
+
+        The first step decides which rows of the journal go; the last one removes them. Whatever ends it
+        in between, `signals.folded` says for each signal where its samples are.
+        """
+        if self._folding is None:
+            if not self._journal_rows:
+                return False
+            folded = dict(self._sql.execute("SELECT id, folded FROM signals").fetchall())
+            self._folding = _Folding(self._last_journal, iter(list(split(*self._journal(folded)))))
+        upto, values, signals = self._folding.upto, 0, 0
+        with self.transaction():
+            for number, x, y in self._folding.parts:
+                self._extend(number, x, y, upto)
+                values, signals = values + len(x), signals + 1
+                if values >= STEP_VALUES or signals >= STEP_SIGNALS:
+                    return True
+            self._sql.execute("DELETE FROM journal WHERE seq <= ?", (upto,))
+        self._folding = None
+        self._take_stock()
+        return False
+
+    def _extend(self, signal_id: int, x: FloatColumn, y: FloatColumn, upto: int) -> None:
         row = self._sql.execute(
-            "SELECT samples, first_x, last_x, last_y, x_min, x_max FROM signals WHERE id = ?", (signal_id,)
+            "SELECT samples, first_x, last_x, last_y, x_min, x_max FROM signals WHERE id = ? AND folded < ?",
+            (signal_id, upto),
         ).fetchone()
-        known, new = _summary(row), summarize(x, y)
-        self._sum_up(signal_id, new if known is None else join(known, new))
+        if row is None:
+            # Removed, or replaced, since the folding began.
+            return
+        self._sum_up(signal_id, join(summary_of(row), summarize(x, y)), upto)
         # A chunk is rewritten only with at least as many new samples: each is written log n times at most.
-        newest = self._sql.execute(
-            "SELECT id, samples, data FROM chunks WHERE signal_id = ? ORDER BY id DESC LIMIT 1", (signal_id,)
-        ).fetchone()
+        newest = self._newest_chunk(signal_id)
         while newest and newest[1] <= len(x) and newest[1] + len(x) <= CHUNK_SAMPLES:
-            old_x, old_y = unpack_chunk(newest[2])
+            try:
+                old_x, old_y = unpack_chunk(newest[2])
+            except StorageFailed:
+                # Reads of this signal tell it; the journal has to be folded all the same.
+                break
             x, y = np.concatenate((old_x, x)), np.concatenate((old_y, y))
             self._sql.execute("DELETE FROM chunks WHERE id = ?", (newest[0],))
-            newest = self._sql.execute(
-                "SELECT id, samples, data FROM chunks WHERE signal_id = ? ORDER BY id DESC LIMIT 1",
-                (signal_id,),
-            ).fetchone()
+            newest = self._newest_chunk(signal_id)
+        self._add_chunks(signal_id, x, y)
+
+    def _newest_chunk(self, signal_id: int) -> tuple[int, int, bytes] | None:
+        row: tuple[int, int, bytes] | None = self._sql.execute(
+            "SELECT id, samples, data FROM chunks WHERE signal_id = ? ORDER BY id DESC LIMIT 1", (signal_id,)
+        ).fetchone()
+        return row
+
+    def _add_chunks(self, signal_id: int, x: FloatColumn, y: FloatColumn) -> None:
         for start in range(0, len(x), CHUNK_SAMPLES):
             self._add_chunk(signal_id, x[start : start + CHUNK_SAMPLES], y[start : start + CHUNK_SAMPLES])
 
     def _add_chunk(self, signal_id: int, x: FloatColumn, y: FloatColumn) -> None:
-        self._sql.execute(
+        low, high = bounds(x)
+        cursor = self._sql.execute(
             "INSERT INTO chunks (signal_id, samples, x_min, x_max, data) VALUES (?, ?, ?, ?, ?)",
-            (signal_id, len(x), *bounds(x), pack_chunk(x, y)),
+            (signal_id, len(x), low, high, pack_chunk(x, y)),
         )
+        if len(x) >= OUTLINED_SAMPLES:
+            outline = decimate(Columns(x, y, low, high), len(x) // OUTLINE_RATIO)
+            self._sql.execute(
+                "INSERT INTO outlines (chunk_id, data) VALUES (?, ?)",
+                (cursor.lastrowid, pack_outline(outline.x, outline.y)),
+            )
 
-    def _sum_up(self, signal_id: int, summary: SignalSummary | None) -> None:
+    def _sum_up(self, signal_id: int, summary: SignalSummary | None, folded: int) -> None:
         figures = (
             (0, None, None, None, None, None)
             if summary is None
@@ -273,119 +348,20 @@ class Database:
         self._sql.execute(
             "UPDATE signals SET folded = ?, samples = ?, first_x = ?, last_x = ?, last_y = ?, x_min = ?,"
             " x_max = ? WHERE id = ?",
-            (self._last_journal, *figures, signal_id),
+            (folded, *figures, signal_id),
         )
 
-    # Reading.
 
-    def read(self, requests: Sequence[tuple[int, Window]]) -> list[Columns]:
-        """Return the samples of each request, all out of one snapshot."""
-        with self._snapshot():
-            journal = self._journal_of({number for number, _ in requests})
-            return [self._read_one(number, window, journal) for number, window in requests]
-
-    @contextmanager
-    def _snapshot(self) -> Iterator[None]:
-        self._sql.execute("BEGIN")
+def open_database(path: Path, fsync: bool) -> tuple[Database, Kept]:
+    """Return the opened store and what it remembers; raises NotAvailable if that cannot be had."""
+    try:
+        make_private(path)
+        database = Database(path, fsync)
         try:
-            yield
-        finally:
-            self._sql.execute("COMMIT")
-
-    def _read_one(
-        self, signal_id: int, window: Window, journal: dict[int, tuple[FloatColumn, FloatColumn]]
-    ) -> Columns:
-        row = self._sql.execute(
-            "SELECT x_min, x_max FROM signals WHERE id = ? AND samples > 0", (signal_id,)
-        ).fetchone()
-        lows, highs = ([value] for value in (row or (None, None)))
-        parts = self._chunks(signal_id, window)
-        if signal_id in journal:
-            low, high = bounds(journal[signal_id][0])
-            lows.append(low)
-            highs.append(high)
-            parts.append(journal[signal_id])
-        empty = np.empty(0)
-        x = np.concatenate([part[0] for part in parts]) if parts else empty
-        y = np.concatenate([part[1] for part in parts]) if parts else empty
-        return pick(x, y, window, _extreme(np.fmin, lows), _extreme(np.fmax, highs))
-
-    def _chunks(self, signal_id: int, window: Window) -> list[tuple[FloatColumn, FloatColumn]]:
-        if window.newest is not None:
-            return self._newest_chunks(signal_id, window.newest)
-        rows = self._sql.execute(
-            "SELECT data FROM chunks WHERE signal_id = ? AND (?2 IS NULL OR x_max > ?2)"
-            " AND (?3 IS NULL OR x_min <= ?3) ORDER BY id",
-            (signal_id, window.x_min, window.x_max),
-        )
-        return [unpack_chunk(data) for (data,) in rows]
-
-    def _newest_chunks(self, signal_id: int, newest: int) -> list[tuple[FloatColumn, FloatColumn]]:
-        parts: list[tuple[FloatColumn, FloatColumn]] = []
-        for (data,) in self._sql.execute(
-            "SELECT data FROM chunks WHERE signal_id = ? ORDER BY id DESC", (signal_id,)
-        ):
-            parts.append(unpack_chunk(data))
-            newest -= len(parts[-1][0])
-            if newest <= 0:
-                break
-        return parts[::-1]
-
-    def _journal_of(self, ids: set[int]) -> dict[int, tuple[FloatColumn, FloatColumn]]:
-        rows = self._sql.execute(
-            "SELECT id, folded FROM signals WHERE id IN (SELECT value FROM json_each(?))",
-            (json.dumps(sorted(ids)),),
-        ).fetchall()
-        return {number: (x, y) for number, x, y in split(*self._journal(dict(rows)))}
-
-    def _journal(self, folded: dict[int, int]) -> tuple[IdColumn, FloatColumn, FloatColumn]:
-        """Return the journal's columns of these signals, less what is folded already."""
-        seqs, blocks = [], []
-        for seq, data in self._sql.execute("SELECT seq, data FROM journal ORDER BY seq"):
-            blocks.append(unpack_journal(data))
-            seqs.append(seq)
-        if not blocks or not folded:
-            return np.empty(0, np.uint32), np.empty(0), np.empty(0)
-        ids, x, y = (np.concatenate(columns) for columns in zip(*blocks, strict=True))
-        rows = np.repeat(np.array(seqs), [len(block[0]) for block in blocks])
-        upto = np.full(max(int(ids.max()), *folded) + 1, np.iinfo(np.int64).max)
-        upto[list(folded)] = list(folded.values())
-        keep = rows > upto[ids]
-        return ids[keep], x[keep], y[keep]
-
-    def events(self, ids: Sequence[int] | None, limit: int | None) -> list[Event]:
-        """Return the newest events (of these signals), oldest first."""
-        rows = self._sql.execute(
-            "SELECT e.id, d.name, s.name, e.text, e.x, e.priority, e.action_id, e.value FROM events e"
-            " JOIN signals s ON s.id = e.signal_id JOIN devices d ON d.id = s.device_id"
-            " WHERE ?1 IS NULL OR e.signal_id IN (SELECT value FROM json_each(?1))"
-            " ORDER BY e.id DESC LIMIT ?2",
-            (None if ids is None else json.dumps(list(ids)), -1 if limit is None else limit),
-        ).fetchall()
-        return [
-            Event(
-                SignalName(device, name),
-                text,
-                _NAN if x is None else x,
-                priority,
-                action_id,
-                json.loads(value),
-                number,
-            )
-            for number, device, name, text, x, priority, action_id, value in reversed(rows)
-        ]
-
-
-def _summary(row: Sequence[Any]) -> SignalSummary | None:
-    count, *figures = row
-    # SQLite has no NaN: it keeps NULL instead.
-    return (
-        SignalSummary(count, *(_NAN if figure is None else figure for figure in figures)) if count else None
-    )
-
-
-def _extreme(choose: Callable[[float, float], float], figures: Iterable[float | None]) -> float:
-    extreme = _NAN
-    for figure in figures:
-        extreme = float(choose(extreme, _NAN if figure is None else figure))
-    return extreme
+            database.upgrade()
+            return database, database.load()
+        except BaseException:
+            database.close()
+            raise
+    except (sqlite3.Error, OSError) as error:
+        raise NotAvailable(f"{path} cannot be used: {error}") from None

@@ -27,26 +27,39 @@ def decimate(columns: Columns, max_points: int) -> Columns:
 
 def _indices(x: FloatColumn, y: FloatColumn, max_points: int) -> NDArray[np.intp]:
     finite = np.flatnonzero(np.isfinite(y))
-    if len(finite) < _EVEN:
-        return np.arange(max_points)
-    if max_points < _EVEN * _M4_GROUP:
-        return _few(y, finite, max_points)
-    x, y = x[finite], y[finite]
-    if len(y) <= max_points:
+    if not len(finite):
+        return np.arange(len(y) - max_points, len(y))
+    if len(finite) <= max_points:
         return finite
-    sampler, count = M4Downsampler(), max_points - max_points % _M4_GROUP
-    # Samples at equal x within one stretch are the sampler's to choose from; a falling x would be an error.
-    if np.all(x[1:] >= x[:-1]) and np.isfinite(x[-1] - x[0]) and x[-1] > x[0]:
-        picked = sampler.downsample(x, y, n_out=count)
-    else:
-        picked = sampler.downsample(y, n_out=count)
+    x, y = x[finite], y[finite]
+    if max_points < _EVEN * _M4_GROUP:
+        return np.asarray(finite[_few(y, max_points)])
+    count = max_points - max_points % _M4_GROUP
+    share = _share(x)
+    picked = (
+        M4Downsampler().downsample(y, n_out=count)
+        if share is None
+        else M4Downsampler().downsample(share, y, n_out=count)
+    )
     return np.asarray(finite[np.unique(picked)])
 
 
-def _few(y: FloatColumn, finite: NDArray[np.intp], max_points: int) -> NDArray[np.intp]:
+def _share(x: FloatColumn) -> FloatColumn | None:
+    """Return how far each x is on the way from the first to the last; None where x is not sorted.
+
+    The sampler panics where a stretch of x is shorter than the distance of two floats: from 0 to 1
+    there are enough of them.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        way = x[-1] - x[0]
+        if not (way > 0 and np.isfinite(way) and np.all(x[1:] >= x[:-1])):
+            return None
+        return np.asarray((x - x[0]) / way)
+
+
+def _few(y: FloatColumn, max_points: int) -> NDArray[np.intp]:
     """Return the extremes of as many equal stretches as fit; the newest sample alone for one point."""
     if max_points == 1:
-        return finite[-1:]
-    count = min(max_points - max_points % _EVEN, len(finite) - len(finite) % _EVEN)
-    picked = MinMaxDownsampler().downsample(y[finite], n_out=count) if len(finite) > count else slice(None)
-    return np.unique(finite[picked])
+        return np.array([len(y) - 1])
+    picked = MinMaxDownsampler().downsample(y, n_out=max_points - max_points % _EVEN)
+    return np.unique(picked).astype(np.intp)

@@ -12,8 +12,10 @@ from zope.interface import implementer
 
 from ..interfaces import IStorage
 from ..model import Columns, Event, FloatColumn, Hold, Signal, SignalName, SignalSummary, Window
-from .catalog import Catalog, split, summarize
+from .catalog import split, summarize
 from .commit import Commit, stored
+from .documents import from_text, to_text
+from .known import Known
 from .select import bounds, fresh, pick
 
 Added = Callable[[FloatColumn, FloatColumn], None]
@@ -22,39 +24,17 @@ _EMPTY: FloatColumn = np.empty(0, dtype=np.float64)
 
 
 @implementer(IStorage)
-class MemoryStorage:
+class MemoryStorage(Known):
     """Keeps everything until the process ends; every commit is done when it is returned."""
 
     congested = False
 
     def __init__(self, max_signals: int = 100_000) -> None:
-        self._catalog = Catalog(max_signals)
+        super().__init__(max_signals)
         self._runs: dict[int, list[tuple[FloatColumn, FloatColumn]]] = {}
         self._events: dict[int, tuple[int, Event]] = {}
         self._last_event = 0
-        self._documents: dict[str, Any] = {}
         self._values = 0
-
-    @property
-    def generation(self) -> int:
-        """Return what changes whenever the catalog changes."""
-        return self._catalog.generation
-
-    def signals(self) -> Sequence[Signal]:
-        """Return all signals in the order of their creation."""
-        return list(self._catalog.by_id.values())
-
-    def find(self, name: SignalName) -> Signal | None:
-        """Return the signal of that name, None if there is none."""
-        return self._catalog.by_name.get(name)
-
-    def resolve(self, key: str) -> Signal | None:
-        """Return the signal of a sigKey, None if there is none."""
-        return self._catalog.resolve(key)
-
-    def get(self, signal_id: int) -> Signal | None:
-        """Return the signal of that id, None if there is none."""
-        return self._catalog.by_id.get(signal_id)
 
     def add_signals(self, names: Sequence[SignalName]) -> Sequence[Signal]:
         """Create signals, all of them or none."""
@@ -72,7 +52,8 @@ class MemoryStorage:
         """Take values; they are stored when this returns."""
         columns = (np.array(ids, np.uint32), np.array(x, np.float64), np.array(y, np.float64))
         for number, part_x, part_y in split(*columns):
-            self._runs.setdefault(number, []).append((part_x, part_y))
+            if number in self._catalog.by_id:
+                self._runs.setdefault(number, []).append((part_x, part_y))
         self._values += len(columns[0])
         self._catalog.count(*columns)
         return stored()
@@ -125,8 +106,9 @@ class MemoryStorage:
 
     def add_event(self, signal_id: int, event: Event) -> tuple[Event, Commit]:
         """Keep an event; return it with its number."""
+        value = from_text(to_text(event.value, "event.value"))
         self._last_event += 1
-        kept = replace(event, number=self._last_event)
+        kept = replace(event, number=self._last_event, value=value)
         self._events[kept.number] = (signal_id, kept)
         return kept, stored()
 
@@ -145,13 +127,9 @@ class MemoryStorage:
             return succeed(count)
         return succeed(sum(self._events.pop(number, None) is not None for number in set(numbers)))
 
-    def document(self, key: str) -> Any:
-        """Return the value kept under that key, None if there is none."""
-        return self._documents.get(key)
-
     def put_document(self, key: str, value: Any) -> Commit:
         """Keep a value under that key."""
-        self._documents[key] = value
+        self._documents[key] = from_text(to_text(value, key))
         return stored()
 
     def flush(self) -> Deferred[None]:

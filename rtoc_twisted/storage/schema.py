@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from ..errors import NotAvailable
+from .place import make_private
 
 UPGRADES: Sequence[str] = (
     """
@@ -34,6 +35,11 @@ UPGRADES: Sequence[str] = (
         samples INTEGER NOT NULL,
         data BLOB NOT NULL
     );
+    CREATE TABLE damaged (
+        seq INTEGER NOT NULL,
+        samples INTEGER NOT NULL,
+        data BLOB NOT NULL
+    );
     CREATE TABLE chunks (
         id INTEGER PRIMARY KEY,
         signal_id INTEGER NOT NULL,
@@ -43,6 +49,14 @@ UPGRADES: Sequence[str] = (
         data BLOB NOT NULL
     );
     CREATE INDEX chunks_of_signal ON chunks (signal_id, id);
+    CREATE TABLE outlines (
+        chunk_id INTEGER PRIMARY KEY,
+        data BLOB NOT NULL
+    );
+    CREATE TRIGGER outline_goes_with_chunk AFTER DELETE ON chunks
+    BEGIN
+        DELETE FROM outlines WHERE chunk_id = OLD.id;
+    END;
     CREATE TABLE events (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         signal_id INTEGER NOT NULL,
@@ -62,7 +76,9 @@ UPGRADES: Sequence[str] = (
 """Upgrade i makes version i + 1 of version i. Never edit one that was released: append.
 
 signals.folded is the number of the newest journal row that says nothing more of that signal: what
-it held of it is in chunks, or was replaced; samples .. x_max sum up the chunks alone.
+it held of it is in chunks, or was replaced; samples .. x_max sum up the chunks alone. An outline is
+a chunk in few samples, for reads that want no more. `damaged` holds journal rows whose checksum was
+wrong, out of the way of everything else.
 """
 
 
@@ -79,7 +95,13 @@ def upgrade(connection: sqlite3.Connection, path: Path, upgrades: Sequence[str] 
             f"(schema {version}, this one knows {len(upgrades)}): upgrade rtoc_twisted"
         )
     if 0 < version < len(upgrades):
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        shutil.copy2(path, path.with_name(f"{path.name}.v{version}"))
+        _copy(connection, path.with_name(f"{path.name}.v{version}"))
     for number, script in enumerate(upgrades[version:], start=version + 1):
         connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
+
+
+def _copy(connection: sqlite3.Connection, path: Path) -> None:
+    # Not a copy of the file: to close it a second time would let go of this process's locks on it.
+    make_private(path)
+    with closing(sqlite3.connect(path)) as copy:
+        connection.backup(copy)

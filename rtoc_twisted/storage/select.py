@@ -15,7 +15,6 @@ def pick(x: FloatColumn, y: FloatColumn, window: Window, x_min: float, x_max: fl
     """
     if window.newest is not None and len(x) > window.newest:
         x, y = x[len(x) - window.newest :], y[len(y) - window.newest :]
-        x_min, x_max = bounds(x)
     inside = np.ones(len(x), dtype=bool)
     if window.x_min is not None:
         inside &= x > window.x_min

@@ -41,6 +41,12 @@ class Outbox:
             self.close()
             self._overflowed()
 
+    def finish(self) -> None:
+        """Write what waits, and take nothing more: the last word is about to be said."""
+        if not self.closed:
+            self._transport.write(b"".join(self._frames))
+            self.close()
+
     def close(self) -> None:
         """Forget what waits and take nothing more."""
         self.closed = True

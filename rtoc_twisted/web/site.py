@@ -14,12 +14,19 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
-from .websocket import RtocFactory
+from .websocket import SERVER, RtocFactory
 
 _REQUEST_SECONDS = 30
 _CSP = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
     b" base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = (
+    (b"Server", SERVER.encode()),
+    (b"X-Content-Type-Options", b"nosniff"),
+    (b"Referrer-Policy", b"no-referrer"),
+    (b"Content-Security-Policy", _CSP),
+    (b"Cache-Control", b"no-cache"),
 )
 
 
@@ -38,14 +45,31 @@ class _Document(Resource):
     def render_GET(self, request: Request) -> bytes:
         """Return the document."""
         request.setHeader(b"Content-Type", self._kind)
-        request.setHeader(b"X-Content-Type-Options", b"nosniff")
-        request.setHeader(b"Content-Security-Policy", _CSP)
-        request.setHeader(b"Cache-Control", b"no-cache")
         return self._make()
 
 
+class _Upgrade(WebSocketResource):
+    """Hands the transport of a request over to the socket."""
+
+    # IResource
+
+    def render(self, request: Request) -> Any:
+        """Let the socket answer; what came in one segment with the request is read by it, too."""
+        channel: Any = request.channel
+        transport: Any = channel.transport
+        answer = super().render(request)
+        if channel.transport is None:
+            # Over TLS the transport is itself the protocol that wraps ours.
+            taker = transport.wrappedProtocol if hasattr(transport, "wrappedProtocol") else transport.protocol
+            channel.rawDataReceived = taker.dataReceived
+        return answer
+
+
 class _QuietSite(Site):
-    """A site without an access log: connections log themselves, and the page is not worth a line."""
+    """A site without an access log: connections log themselves, and the page is not worth a line.
+
+    Every answer, a refusal too, has the headers that keep browsers careful, and no version.
+    """
 
     # HTTPFactory
 
@@ -55,11 +79,18 @@ class _QuietSite(Site):
     def log(self, request: HTTPRequest) -> None:
         """Say nothing."""
 
+    def getResourceFor(self, request: Request) -> IResource:  # noqa: N802 - Site calls it so
+        """Return what answers a request."""
+        for name, value in _HEADERS:
+            request.setHeader(name, value)
+        found: IResource = super().getResourceFor(request)
+        return found
+
 
 class Root(Resource):
     """The tree of the page; whatever asks for an upgrade is handed to the socket."""
 
-    def __init__(self, socket: WebSocketResource) -> None:
+    def __init__(self, socket: IResource) -> None:
         super().__init__()
         self._socket = socket
 
@@ -82,7 +113,7 @@ def make_site(
     schema: the JSON Schema of requests, served at /protocol.json; health: the figures of /health,
     which are for everybody.
     """
-    root = Root(WebSocketResource(factory))
+    root = Root(_Upgrade(factory))
     published = json.dumps(schema, indent=1).encode()
     root.putChild(b"protocol.json", _Document(b"application/schema+json", lambda: published))
     root.putChild(b"health", _Document(b"application/json", lambda: json.dumps(health()).encode()))
@@ -93,4 +124,4 @@ def make_site(
             kind += b"; charset=utf-8" if kind.startswith(b"text/") else b""
             name = b"" if entry.name == "index.html" else entry.name.encode()
             root.putChild(name, _Document(kind, partial(bytes, content)))
-    return _QuietSite(root, timeout=_REQUEST_SECONDS)
+    return _QuietSite(root, timeout=_REQUEST_SECONDS, reactor=factory.reactor)

@@ -18,6 +18,8 @@ from ..hub import Hub
 from ..interfaces import IPeer, ISocket
 from .outbox import Outbox
 
+SERVER = "rtoc"
+"""What this server calls itself in HTTP headers: no version, which is nobody's business."""
 _FORBIDDEN = 403
 _UNAVAILABLE = 503
 
@@ -74,6 +76,7 @@ class ClientSocket:
 
     def close(self, code: int, reason: str) -> None:
         """Say goodbye (RFC 6455 section 7.4) and close."""
+        self.outbox.finish()
         self._send_close(code, reason)
 
     def pause(self) -> None:
@@ -122,7 +125,7 @@ class RtocProtocol(WebSocketServerProtocol):
         """Begin the conversation."""
         doors: Doors = self.factory.doors
         transport: Any = self.transport
-        socket = ClientSocket(self._peer, transport, doors.outbox_bytes, self.sendClose, self._cut)
+        socket = ClientSocket(self._peer, transport, doors.outbox_bytes, self._say_goodbye, self._cut)
         connection = doors.open_connection(socket)
         socket.outbox.writable = connection.writable
         # The web channel that began the connection is still registered.
@@ -157,6 +160,10 @@ class RtocProtocol(WebSocketServerProtocol):
             reason="cut: the client does not read" if self._was_cut else reason or "",
         )
 
+    def _say_goodbye(self, code: int, reason: str) -> None:
+        # Autobahn's sendClose is for applications, and refuses the codes of servers, such as 1001.
+        self.sendCloseFrame(code=code, reasonUtf8=reason.encode())
+
     def _cut(self) -> None:
         self._was_cut = True
         self.factory.cut += 1
@@ -168,7 +175,7 @@ class RtocFactory(WebSocketServerFactory):
     protocol = RtocProtocol
 
     def __init__(self, doors: Doors, reactor: Any) -> None:
-        super().__init__(server="rtoc", reactor=reactor)
+        super().__init__(server=SERVER, reactor=reactor)
         self.doors = doors
         self.cut = 0
         set_protocol_options(self, doors)

@@ -8,28 +8,31 @@ from typing import Any
 import msgspec
 
 from ..errors import RTOCError
+from ..interfaces import ICommit
 from .answers import error_entry
-from .codec import Message
-from .request import Request
+from .codec import Message, Verbatim
+from .promises import Together
+from .request import NO_REQUEST, Request
 
 
 class Answer:
     """What is to be said to one request: the results of its commands, and what failed.
 
-    request: None where the frame was none.
+    request: NO_REQUEST where the frame was none.
     """
 
-    __slots__ = ("_errors", "_values", "request")
+    __slots__ = ("_commits", "_errors", "_values", "request")
 
-    def __init__(self, request: Request | None) -> None:
+    def __init__(self, request: Request = NO_REQUEST) -> None:
         self.request = request
         self._values: dict[str, Any] = {}
         self._errors: list[dict[str, Any]] = []
+        self._commits: list[tuple[str, ICommit]] = []
 
     @property
     def concurrent(self) -> bool:
         """Return whether others need not wait for this one: its request has an id and is no login."""
-        return self.request is not None and "id" in self.request and "authorize" not in self.request
+        return "id" in self.request and "authorize" not in self.request
 
     def add(self, result: Mapping[str, Any] | None) -> None:
         """Take the result of a command."""
@@ -46,19 +49,29 @@ class Answer:
         if key == "y":
             self._values["sent"] = False
 
-    def after(self, error: RTOCError | None) -> Message:
-        """Return the answer now that the commit of the request's data is done, or has failed."""
-        if error is not None:
-            self.fail("y" if "sent" in self._values else None, error)
+    def settle(self, key: str, commit: ICommit) -> None:
+        """Take note that the result of a command is true only after a commit."""
+        self._commits.append((key, commit))
+
+    def pending(self) -> ICommit | None:
+        """Return what the answer must wait for, None if nothing."""
+        commits = [commit for _, commit in self._commits if not commit.done]
+        return Together(commits) if len(commits) > 1 else commits[0] if commits else None
+
+    def after(self, _: RTOCError | None) -> Message:
+        """Return the answer now that all its commits are done; the keys of those that failed are failed."""
         return self.message()
 
     def message(self) -> Message:
-        """Return the answer."""
+        """Return the answer, as true as the commits that are done make it."""
+        for key, commit in self._commits:
+            if commit.error is not None:
+                self.fail(key, commit.error)
         value: dict[str, Any] = {"error": bool(self._errors), **self._values}
         if self._errors:
             value["errors"] = self._errors
-        if self.request is not None and "id" in self.request:
-            value["id"] = self.request.value("id")
+        if "id" in self.request:
+            value["id"] = self.request.echo("id")
         return Message(value)
 
 
@@ -74,14 +87,14 @@ def sent_with(request_id: msgspec.Raw) -> Callable[[RTOCError | None], Message]:
     """Return what `plainly_sent` does, with the id of the request in the answer."""
     if not request_id:
         return plainly_sent
-    echo = {"id": request_id}
+    echo = {"id": Verbatim(request_id)}
     return lambda error: (
         Message({"error": False, "sent": True, **echo}) if error is None else _unsent(error, echo)
     )
 
 
 def _unsent(error: RTOCError, echo: Mapping[str, Any]) -> Message:
-    answer = Answer(None)
+    answer = Answer()
     answer.fail("y", error)
     answer.add(echo)
     return answer.message()

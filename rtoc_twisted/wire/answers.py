@@ -19,6 +19,12 @@ def error_entry(key: str | None, error: RTOCError) -> dict[str, Any]:
     return {"key": key, "code": error.code, "message": error.message, "retriable": error.retriable}
 
 
+UNSPEAKABLE = Message(
+    {"error": True, "errors": [error_entry(None, RTOCError("the answer has no form in this encoding"))]}
+)
+"""What is said in place of an answer that cannot be encoded."""
+
+
 def signal_added(signal: Signal) -> Message:
     """Return push P1: a signal was created."""
     return Message({"signal": _signal(signal, [], [], None)})

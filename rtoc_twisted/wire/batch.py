@@ -30,6 +30,12 @@ DATA_KEYS: Mapping[str, Any] = {
 DEFAULT_DEVICE = "noDevice"
 FURTHER_NAME = "Unnamed"
 
+MAX_NAME = 1000
+"""Characters that a name, a unit or an id of an event may have."""
+
+_LONG_NAMES = 1 << 16
+"""Bytes of a message's names above which they are decoded anew each time: memory is for those that repeat."""
+
 _NOTHING = msgspec.Raw(b"")
 _HOLDS = {hold.value: hold for hold in Hold}
 
@@ -43,6 +49,7 @@ class _Whole(msgspec.Struct, forbid_unknown_fields=True):
     dname: msgspec.Raw = _NOTHING
     unit: msgspec.Raw = _NOTHING
     plot: bool = False
+    hold: msgspec.Raw = _NOTHING
     id: msgspec.Raw = _NOTHING
 
 
@@ -60,32 +67,35 @@ class BatchDecoder:
         self._decode = msgspec.json.Decoder(_Whole).decode
         self.forgotten = 0
 
-    def whole(self, payload: bytes) -> tuple[Samples, msgspec.Raw] | None:
-        """Return the samples and the `id` of a message of plain data; None if it is anything else."""
+    def whole(self, payload: bytes) -> tuple[Samples | Plot, msgspec.Raw] | None:
+        """Return the data and the `id` of a message of plain data; None if it is anything else."""
         try:
             message = self._decode(payload)
-        except (msgspec.MsgspecError, RecursionError):
+            data = self._plot(_decoded(message)) if message.plot else self._samples(message)
+        except (BadValue, msgspec.MsgspecError, RecursionError):
+            # The general way finds the words for what is wrong.
             return None
-        y = message.y
-        x = message.x
-        if message.plot or (x is not None and len(x) < len(y)):
+        return None if data is None else (data, message.id)
+
+    def _samples(self, message: _Whole) -> Samples | None:
+        y, x = message.y, message.x
+        if x is not None and len(x) < len(y):
             return None
         key = (bytes(message.dname), bytes(message.sname), bytes(message.unit), len(y))
         names = self._remembered.get(key)
         if names is None:
-            try:
-                names = self._remember(key)
-            except (BadValue, msgspec.MsgspecError):
-                return None
+            names = self._remember(key)
         if x is None:
             x = [self._clock()] * len(y)
         elif len(x) > len(y):
             x = x[: len(y)]
-        return Samples(names, x, y), message.id
+        return Samples(names, x, y)
 
     def _remember(self, key: tuple[bytes, bytes, bytes, int]) -> Names:
         dname, sname, unit = (msgspec.json.decode(part) if part else None for part in key[:3])
         names = _names(dname, sname, unit, range(key[3]))
+        if sum(map(len, key[:3])) > _LONG_NAMES:
+            return names
         if len(self._remembered) >= self._limit:
             self._remembered.clear()
             self.forgotten += 1
@@ -100,6 +110,7 @@ class BatchDecoder:
         """
         y = data["y"]
         if isinstance(y, str):
+            check_text(y, "y")
             return y
         if y is not None and not isinstance(y, (int, float, list)):
             raise BadValue(f"y: expected numbers, got {_kind(y)}")
@@ -134,7 +145,7 @@ class BatchDecoder:
         if len(x) != len(y):
             raise BadValue(f"x: a plot needs as many x as y, x has {len(x)} values and y has {len(y)}")
         hold = data.get("hold", Hold.OFF.value)
-        if hold not in _HOLDS:
+        if not isinstance(hold, str) or hold not in _HOLDS:
             raise BadValue(f"hold: expected one of {', '.join(_HOLDS)}, got {_kind(hold)}")
         sname, unit = data.get("sname"), data.get("unit")
         if isinstance(sname, list) and len(sname) > 1:
@@ -144,17 +155,27 @@ class BatchDecoder:
         return Plot(names.names[0], x, y, names.units[0], _HOLDS[hold])
 
 
+def _decoded(message: _Whole) -> dict[str, Any]:
+    """Return the plain values of a message."""
+    data: dict[str, Any] = {"y": message.y, "x": message.x}
+    for key in ("sname", "dname", "unit", "hold"):
+        raw = getattr(message, key)
+        if raw:
+            data[key] = msgspec.json.decode(raw)
+    return data
+
+
 def _names(dname: Any, sname: Any, unit: Any, indices: Sequence[int]) -> Names:
     """Return the names and units of the values at these indices of y."""
     device = dname if isinstance(dname, str) else DEFAULT_DEVICE
-    check_text(device, "dname")
+    check_name(device, "dname")
     names = [sname] if isinstance(sname, str) else [""] if sname is None or sname == [] else sname
     if not isinstance(names, list):
         raise BadValue(f"sname: expected names, got {_kind(sname)}")
     for index, name in enumerate(names):
         if not isinstance(name, str):
             raise BadValue(f"sname[{index}]: expected a name, got {_kind(name)}")
-        check_text(name, f"sname[{index}]")
+        check_name(name, f"sname[{index}]")
     return Names(
         [SignalName(device, names[index] if index < len(names) else FURTHER_NAME) for index in indices],
         [_unit(unit, index) for index in indices],
@@ -166,8 +187,15 @@ def _unit(unit: Any, index: int) -> str:
         unit = unit[index] if index < len(unit) else ""
     if not isinstance(unit, str):
         return ""
-    check_text(unit, "unit")
+    check_name(unit, "unit")
     return unit
+
+
+def check_name(name: str, key: str) -> None:
+    """Raise BadValue if a name or unit is too long, or cannot be stored."""
+    if len(name) > MAX_NAME:
+        raise BadValue(f"{key}: {len(name)} characters are too many, the limit is {MAX_NAME}")
+    check_text(name, key)
 
 
 def check_text(text: str, key: str) -> None:
@@ -193,10 +221,13 @@ def _column(values: Any, key: str) -> FloatColumn:
     if not isinstance(values, list):
         raise BadValue(f"{key}: expected numbers, got {_kind(values)}")
     try:
-        return np.array(values, dtype=np.float64, ndmin=1).reshape(len(values))
+        column = np.array(values, dtype=np.float64)
     except (ValueError, TypeError, OverflowError):
+        column = None
+    if column is None or column.ndim != 1:
         numbers = [_number(value, key, index) for index, value in enumerate(values)]
-        return np.array(numbers, dtype=np.float64)
+        column = np.array(numbers, dtype=np.float64)
+    return column
 
 
 def _kind(value: Any) -> str:

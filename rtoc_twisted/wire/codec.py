@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import orjson
 
+from ..errors import BadValue
 from ..model import FloatColumn
 from . import aes
 from .frames import binary_frame, text_frame
@@ -30,16 +31,33 @@ class Column:
         self.values = values
 
 
+class Verbatim:
+    """A value that came as JSON and was never decoded, on its way back."""
+
+    __slots__ = ("json",)
+
+    def __init__(self, json: msgspec.Raw) -> None:
+        self.json = json
+
+
 def to_json(value: Any) -> bytes:
     """Return a value as JSON; raises TypeError where JSON has no word for it."""
     return orjson.dumps(value, default=_json_default, option=_JSON_OPTIONS)
 
 
+def check_value(value: Any, key: str) -> None:
+    """Raise BadValue if JSON has no word for a value: it could be kept, but never told again."""
+    try:
+        to_json(value)
+    except TypeError as error:
+        raise BadValue(f"{key}: {error}") from None
+
+
 def _json_default(value: Any) -> Any:
     if isinstance(value, Column):
         return orjson.Fragment(_column_json(value.values))
-    if isinstance(value, msgspec.Raw):
-        return orjson.Fragment(bytes(value))
+    if isinstance(value, Verbatim):
+        return orjson.Fragment(bytes(value.json))
     raise TypeError(f"{type(value).__name__} is not for the wire")
 
 
@@ -60,8 +78,8 @@ def to_msgpack(value: Any) -> bytes:
 def _msgpack_default(value: Any) -> Any:
     if isinstance(value, Column):
         return [number if np.isfinite(number) else None for number in value.values.tolist()]
-    if isinstance(value, msgspec.Raw):
-        return msgspec.json.decode(value)
+    if isinstance(value, Verbatim):
+        return msgspec.json.decode(value.json)
     raise TypeError(f"{type(value).__name__} is not for the wire")
 
 

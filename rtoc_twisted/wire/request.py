@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import msgspec
 
 from ..errors import BadJSON, BadValue
+from .codec import Verbatim, check_value
 
 _ABSENT = msgspec.UNSET
 _MAP_HEADS = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))
@@ -55,6 +56,14 @@ class Request:
         except msgspec.ValidationError as error:
             raise BadValue(_explain(key, error)) from None
 
+    def echo(self, key: str) -> Any:
+        """Return the value of a key to be said again; JSON stays as it came."""
+        return Verbatim(self._values[key]) if self._raw else self._values[key]
+
+
+NO_REQUEST = Request({}, raw=False)
+"""Stands for the request of a frame that is none."""
+
 
 def _explain(key: str, error: Exception) -> str:
     what, _, path = str(error).partition(" - at `$")
@@ -73,13 +82,12 @@ class RequestSchema:
             "Request", [(key, msgspec.Raw | msgspec.UnsetType, _ABSENT) for key in keys]
         )
         self._decoder = msgspec.json.Decoder(self._struct)
-        self._known = frozenset(keys)
 
     def decode(self, payload: bytes) -> Request:
         """Return the request in a JSON payload.
 
         payload: UTF-8 (see `utf8`). Unknown keys are left out: they cost nothing. Raises BadJSON if
-        it is no object or an empty one.
+        it is no object or an empty one, BadValue if its `id` is nothing that could be echoed.
         """
         try:
             struct = self._decoder.decode(payload)
@@ -102,6 +110,8 @@ class RequestSchema:
             raise BadJSON(f"a request is one JSON object, this is a {_json_type(value)}")
         if not value:
             raise BadJSON("the request is an empty object")
+        # Raw JSON is echoed as it came, decoded values must have a form of their own.
+        check_value(value.get("id"), "id")
         return Request({key: value[key] for key in self._keys if key in value}, raw=False)
 
     def json_schema(self) -> dict[str, Any]:

@@ -1,0 +1,122 @@
+"""What travels in one commit, in the order in which it was taken."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+import numpy as np
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from ..errors import RTOCError
+from ..model import FloatColumn
+from .catalog import IdColumn
+from .commit import Commit
+from .database import Database
+
+_T = TypeVar("_T")
+
+
+class Task(Generic[_T]):
+    """One change that is no append, and who waits for its result.
+
+    `void` says that nobody needs it any more.
+    """
+
+    __slots__ = ("deferred", "result", "run", "void")
+
+    def __init__(self, run: Callable[[Database], _T], deferred: Deferred[_T] | None = None) -> None:
+        self.run = run
+        self.deferred = deferred
+        self.result: _T | None = None
+        self.void = False
+
+
+class Values:
+    """Values of any signals, growing; `counted` of them are known to the catalog."""
+
+    __slots__ = ("counted", "ids", "x", "y")
+
+    def __init__(self) -> None:
+        self.counted = 0
+        self.ids = array("I")
+        self.x = array("d")
+        self.y = array("d")
+
+    def extend(self, ids: Sequence[int], x: Sequence[float], y: Sequence[float]) -> None:
+        """Take values, all of them or none; raises ValueError if the columns differ in length."""
+        before = len(self.ids)
+        try:
+            self.ids.extend(ids)
+            self.x.extend(x)
+            self.y.extend(y)
+            if not len(self.ids) == len(self.x) == len(self.y):
+                raise ValueError(f"{len(ids)} ids, {len(x)} x and {len(y)} y are no columns")
+        except Exception:
+            # Whatever is wrong with them, those of others that travel along must stay in step.
+            for column in (self.ids, self.x, self.y):
+                del column[before:]
+            raise
+
+    def arrays(self) -> tuple[IdColumn, FloatColumn, FloatColumn]:
+        """Return views of the columns; while they live nothing can be added."""
+        return np.frombuffer(self.ids, np.uint32), np.frombuffer(self.x), np.frombuffer(self.y)
+
+    def uncounted(self) -> tuple[IdColumn, FloatColumn, FloatColumn]:
+        """Return copies of the columns from where counting ended, and call them counted."""
+        ids, x, y = self.arrays()
+        new = slice(self.counted, None)
+        self.counted = len(ids)
+        return ids[new].copy(), x[new].copy(), y[new].copy()
+
+
+class Group:
+    """A group that is filled, and the promise of its commit.
+
+    plots: the newest replacement of each signal that may still become void; size: how many values
+    it carries.
+    """
+
+    __slots__ = ("_values", "commit", "items", "plots", "size")
+
+    def __init__(self) -> None:
+        self.commit = Commit()
+        self.items: list[Values | Task[object]] = []
+        self.plots: dict[int, Task[object]] = {}
+        self.size = 0
+        self._values: Values | None = None
+
+    def add(self, task: Task[object]) -> None:
+        """Take a change, after all that was taken before."""
+        self.items.append(task)
+        self._values = None
+
+    def append(self, ids: Sequence[int], x: Sequence[float], y: Sequence[float]) -> None:
+        """Take values, after all that was taken before."""
+        values = self._values
+        if values is None:
+            values = self._values = Values()
+            self.items.append(values)
+        values.extend(ids, x, y)
+        self.size += len(ids)
+
+    def write(self, database: Database) -> None:
+        """Do it all, in order, inside of a transaction."""
+        for item in self.items:
+            if isinstance(item, Values):
+                if item.ids:
+                    database.append(*item.arrays())
+            elif not item.void:
+                item.result = item.run(database)
+
+    def finish(self, error: RTOCError | None) -> None:
+        """Tell everybody who waits that it is stored, or why not."""
+        for item in self.items:
+            if isinstance(item, Task) and item.deferred is not None:
+                if error is None:
+                    item.deferred.callback(item.result)
+                else:
+                    item.deferred.errback(Failure(error))
+        self.commit.finish(error)

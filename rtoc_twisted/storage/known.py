@@ -1,0 +1,42 @@
+"""What every provider answers from memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..model import Signal, SignalName
+from .catalog import Catalog
+
+
+class Known:
+    """The part of IStorage that needs no disk: the catalog's names and the documents."""
+
+    def __init__(self, max_signals: int) -> None:
+        self._catalog = Catalog(max_signals)
+        self._documents: dict[str, Any] = {}
+
+    @property
+    def generation(self) -> int:
+        """Return what changes whenever the catalog changes."""
+        return self._catalog.generation
+
+    def signals(self) -> Sequence[Signal]:
+        """Return all signals in the order of their creation."""
+        return list(self._catalog.by_id.values())
+
+    def find(self, name: SignalName) -> Signal | None:
+        """Return the signal of that name, None if there is none."""
+        return self._catalog.by_name.get(name)
+
+    def resolve(self, key: str) -> Signal | None:
+        """Return the signal of a sigKey, None if there is none."""
+        return self._catalog.resolve(key)
+
+    def get(self, signal_id: int) -> Signal | None:
+        """Return the signal of that id, None if there is none."""
+        return self._catalog.by_id.get(signal_id)
+
+    def document(self, key: str) -> Any:
+        """Return the value kept under that key, None if there is none."""
+        return self._documents.get(key)

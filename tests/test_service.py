@@ -1,0 +1,129 @@
+"""makeService: from the configuration to a whole server, on a reactor in memory."""
+
+from __future__ import annotations
+
+import signal
+import stat
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService, IServiceMaker
+from twisted.internet.testing import MemoryReactorClock
+from twisted.plugin import getPlugins
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from rtoc_twisted import service, tls
+from rtoc_twisted.config import Config, Options, load
+from rtoc_twisted.lifecycle import CannotStart
+from rtoc_twisted.logger.info import ServerFacts
+from rtoc_twisted.wire.aes import password_hash
+
+
+class ServiceCase(SynchronousTestCase):
+    """A state directory, and a configuration."""
+
+    def setUp(self) -> None:
+        self.state = Path(self.mktemp()).absolute()
+        self.reactor = MemoryReactorClock()
+        self.reactor.advance(1.79e9)
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
+
+    def options(self, *arguments: str, **environ: str) -> Options:
+        options = Options({"HOME": "/home/ada"} | environ)
+        options.parseOptions(["--state-dir", str(self.state), *arguments])
+        return options
+
+    def config(self, **environ: str) -> Config:
+        return load({"state-dir": str(self.state)}, {"HOME": "/home/ada"} | environ)
+
+
+class MakeServiceTests(ServiceCase):
+    """What twistd calls."""
+
+    def test_twistd_finds_it(self) -> None:
+        (maker,) = (each for each in getPlugins(IServiceMaker) if each.tapname == "rtoc")
+        self.assertEqual((maker.makeService, maker.options), (service.makeService, Options))
+
+    def test_nothing_is_touched_before_privileges_are_shed(self) -> None:
+        made = service.makeService(self.options("--tls-port", "443"), self.reactor)
+        verifyObject(IService, made)
+        self.assertEqual(self.reactor.tcpServers, [])
+        made.privilegedStartService()
+        self.assertEqual([port for port, *_ in self.reactor.tcpServers], [5050, 443])
+        # What is made with the privileges of the start could not be renewed without them.
+        self.assertFalse(self.state.exists())
+        self.successResultOf(made.stopService())
+
+    def test_ports_and_interface(self) -> None:
+        made = service.makeService(self.options("--port", "7", "--interface", "192.0.2.1"), self.reactor)
+        made.privilegedStartService()
+        ((port, _, _, interface),) = self.reactor.tcpServers
+        self.assertEqual((port, interface), (7, "192.0.2.1"))
+
+    def test_refused_start(self) -> None:
+        options = self.options("--password-file", str(self.state), RTOC_STORAGE_BACKEND="memory")
+        made = service.makeService(options, self.reactor)
+        made.privilegedStartService()
+        refused = self.assertRaises(CannotStart, made.startService)
+        self.assertIn(f"the password file {self.state} cannot be read", str(refused))
+
+
+class PartsTests(ServiceCase):
+    """The pieces that the configuration decides on."""
+
+    def certificate(self, config: Config) -> Any:
+        context = tls.SwappableContext()
+        bare = context.serverConnectionForTLS(None).get_context()
+        service.load_certificate(config, context, self.reactor)
+        return context.serverConnectionForTLS(None).get_context() is not bare
+
+    def test_certificate(self) -> None:
+        self.assertFalse(self.certificate(self.config()))
+        self.assertFalse(self.state.exists())
+        self.assertTrue(self.certificate(self.config(RTOC_TLS_PORT="443")))
+        made = self.state / tls.CERTIFICATE
+        self.assertEqual(stat.S_IMODE((self.state / tls.KEY).stat().st_mode), 0o600)
+        files = {"RTOC_TLS_CERT": str(made), "RTOC_TLS_KEY": str(self.state / tls.KEY)}
+        self.assertTrue(self.certificate(self.config(RTOC_TLS_PORT="443", **files)))
+        made.write_text("no certificate")
+        with self.assertRaises(tls.CertificateError):
+            self.certificate(self.config(RTOC_TLS_PORT="443", **files))
+
+    def auth(self, **environ: str) -> Any:
+        self.state.mkdir(exist_ok=True)
+        return service.make_auth(self.config(**environ), self.reactor, None)
+
+    def test_no_password(self) -> None:
+        self.assertFalse(self.auth(RTOC_AUTH_NO_PASSWORD="1").required)
+        self.assertEqual(list(self.state.iterdir()), [])
+
+    def test_password_of_a_file_and_its_cipher(self) -> None:
+        file = self.state / "secret"
+        self.state.mkdir()
+        file.write_text("geheim\n")
+        named = {"RTOC_AUTH_PASSWORD_FILE": str(file)}
+        self.assertEqual(self.auth(**named).cipher_key.decode(), password_hash("geheim")[:16])
+        found = self.auth(**named, RTOC_AUTH_LEGACY_CIPHER="require")
+        self.assertEqual((found.required, found.cipher_required), (True, True))
+        found = self.auth(**named, RTOC_AUTH_LEGACY_CIPHER="off")
+        self.assertEqual((found.required, found.cipher_key), (True, None))
+
+    def test_own_hosts(self) -> None:
+        self.assertLessEqual({"localhost", "127.0.0.1", "::1"}, service.own_hosts(self.config()))
+        self.assertNotIn("", service.own_hosts(self.config()))
+        self.assertIn("192.0.2.1", service.own_hosts(self.config(RTOC_INTERFACE="192.0.2.1")))
+
+    def test_facts(self) -> None:
+        found = service.facts(self.config(RTOC_NAME="Lab", RTOC_TLS_PORT="443", RTOC_PORT="5051"))
+        self.assertIsInstance(found, ServerFacts)
+        self.assertEqual((found.name, found.port, found.tls), ("Lab", 5051, True))
+        self.assertEqual(service.facts(self.config(RTOC_PORT="unix:/run/x")).port, "unix:/run/x")
+        self.assertNotEqual(service.facts(self.config()).boot, found.boot)
+
+    def test_reboot(self) -> None:
+        self.assertIsNone(service.reboot(self.config(), self.reactor))
+        spawned: list[Any] = []
+        self.reactor.spawnProcess = lambda protocol, executable, args, *_: spawned.append(args)
+        service.reboot(self.config(RTOC_LOGGER_REBOOT_COMMAND="systemctl 'reboot now'"), self.reactor)()
+        self.assertEqual(spawned, [("systemctl", "reboot now")])
