@@ -232,7 +232,7 @@ class IAuth(Interface):
     def login(credential: Any, peer: IPeer) -> Deferred[IAccount | None]:
         """Check the value of an `authorize` key; fires with the account, None if it is refused.
 
-        Wrong tries are answered later and later, by address.
+        Wrong tries are answered later and later, by address. Cancelling it gives the try up.
         """
 
 
@@ -265,7 +265,10 @@ class IConnection(Interface):
         """Try to log in; fires when the client was told that it went well, fails if it was refused."""
 
     def settle(commit: ICommit) -> None:
-        """Let the present answer wait for a commit."""
+        """Let the present answer wait for a commit.
+
+        To be called before the handler returns or first waits; raises RuntimeError later.
+        """
 
     def selector() -> Selector:
         """Return what this connection is subscribed to."""

@@ -74,13 +74,20 @@ class AuthTests(SynchronousTestCase):
         self.assertEqual(self.auth.cipher_key, cipher_key(HASH))
 
     def test_what_is_wrong(self) -> None:
-        wrong = ["", "geheim", HASH + " ", HASH[:-1], "\ud800", True, None, 5, [HASH], {}, {"user": "owner"}]
+        wrong = ["", "geheim", HASH + " ", HASH[:-1], "\ud800", 5, [HASH], {}, {"user": "owner"}]
         wrong += [{"hash": HASH}, {"user": "owner", "hash": None}, {"token": HASH}, {"token": "\udfff"}]
         wrong += [{"user": "nobody", "hash": HASH}, {"user": "owner", "hash": "\ud800"}]
         for credential in wrong:
             self.auth = self.make(Account("sensor", token_hash=token_hash("word")))
             self.assertIsNone(self.verdict(credential), credential)
             self.assertEqual(self.auth.refused, 1)
+
+    def test_no_credential_is_no_try(self) -> None:
+        for _ in range(20):
+            for credential in (True, False, None):
+                self.assertIsNone(self.verdict(credential))
+        self.assertEqual(self.auth.refused, 0)
+        self.assertIsNotNone(self.verdict(HASH))
 
     def test_no_password(self) -> None:
         self.auth = self.make(password=None)

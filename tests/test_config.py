@@ -352,6 +352,7 @@ class AccountTests(Base):
             '[accounts.c]\npassword = "hunter2"\npermissions = ["read"]\n'
             f'[accounts.d]\ntoken_hash = "{TOKEN}"\n'
             '[accounts.e]\ntoken_hash = "hunter2"\npermissions = ["read"]\n'
+            f'[accounts.owner]\ntoken_hash = "{TOKEN}"\npermissions = ["read"]\n'
         )
         self.assertEqual(
             [problem.partition(": ")[0] for problem in found],
@@ -364,6 +365,7 @@ class AccountTests(Base):
                 "accounts.c",
                 "accounts.d",
                 "accounts.e.token_hash",
+                "accounts.owner",
             ],
         )
         for secret in ("hunter2", "12345678", TOKEN):

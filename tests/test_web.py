@@ -172,6 +172,12 @@ class OriginTests(WebCase):
             self.assertFalse(self.conversations[-1].peer.trusted, peer)
             wire.loseConnection()
 
+    def test_whoever_comes_through_a_proxy_is_not_trusted(self) -> None:
+        for name in ("Forwarded", "Via", "X-Forwarded-For", "X-Real-IP"):
+            _, wire = self.upgrade(**{name: "192.0.2.7"})
+            self.assertFalse(self.conversations[-1].peer.trusted, name)
+            wire.loseConnection()
+
     def test_ipv4_in_ipv6_form_is_ipv4(self) -> None:
         self.upgrade("::ffff:127.0.0.1")
         peer = self.conversations[-1].peer
@@ -255,6 +261,8 @@ class FrameTests(WebCase):
 
     def check_refused(self, data: bytes, code: int) -> None:
         self.client.send(data + frame(TEXT, b"more"))
+        # Nothing follows a close frame (RFC 6455 section 5.5.1), whoever began the closing.
+        self.conversation.socket.send(b"a push")
         self.assertEqual(close_code(self.client.received()), code)
         self.assertEqual(self.conversation.heard, [])
 

@@ -64,10 +64,21 @@ class OriginRule:
             return False
         return any(parsed in network for network in self.whitelist)
 
-    def peer(self, address: str, secure: bool, origin: str | None, local_address: str = "") -> Peer:
-        """Return the peer of a connection."""
+    def peer(
+        self,
+        address: str,
+        secure: bool,
+        origin: str | None,
+        local_address: str = "",
+        forwarded: bool = False,
+    ) -> Peer:
+        """Return the peer of a connection.
+
+        forwarded: whether a proxy says that it speaks for somebody else, who then is not trusted.
+        """
         plain = plain_address(address)
-        return Peer(plain, self.whitelisted(plain) and self.own(origin, local_address), secure)
+        trusted = self.whitelisted(plain) and not forwarded and self.own(origin, local_address)
+        return Peer(plain, trusted, secure)
 
 
 def plain_address(address: str) -> str:

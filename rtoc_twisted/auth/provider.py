@@ -61,6 +61,9 @@ class Auth:
         """Check the value of an `authorize` key; fires with the account, None if it is refused."""
         if not self.required or (peer.trusted and not isinstance(credential, dict)):
             return succeed(self._owner)
+        if credential is None or isinstance(credential, bool):
+            # What clients without a password send: no try, and nothing that could be guessed.
+            return succeed(None)
         known = _credentials(credential)
         return self._lockout.in_turn(peer.address, lambda: self._check(known, peer))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..auth.accounts import OWNER
 from ..model import Permission
 from . import kinds
 from .kinds import Kind, Network, Wrong
@@ -89,6 +90,8 @@ def _accounts(value: object) -> tuple[Account, ...]:
 
 
 def _account(name: str, entry: object, wrong: list[tuple[str, str]]) -> Account:
+    if name == OWNER:
+        wrong.append((name, "this name is the account of the server's password; choose another"))
     given: dict[str, Any] = {}
     for key, value in entry.items() if isinstance(entry, dict) else ():
         try:

@@ -92,7 +92,8 @@ class LoggerCommands:
         for name, value in calls.items():
             permission, call = self._calls.get(name, (Permission.NONE, _echo))
             if permission and not (connection.account and connection.account.may(permission)):
-                raise NotPermitted(f"logger.{name}: this needs the permission {permission.name}".lower())
+                word = str(permission.name).lower()
+                raise NotPermitted(f"logger.{name}: this needs the permission {word}")
             answer[name] = yield call(value)
         # RTRemote reads info in every answer.
         told = info(self._facts, self._storage, self._settings, self._counters())

@@ -20,6 +20,7 @@ from .outbox import Outbox
 
 SERVER = "rtoc"
 """What this server calls itself in HTTP headers: no version, which is nobody's business."""
+_PROXY_HEADERS = frozenset(("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"))
 _FORBIDDEN = 403
 _UNAVAILABLE = 503
 
@@ -76,7 +77,6 @@ class ClientSocket:
 
     def close(self, code: int, reason: str) -> None:
         """Say goodbye (RFC 6455 section 7.4) and close."""
-        self.outbox.finish()
         self._send_close(code, reason)
 
     def pause(self) -> None:
@@ -101,6 +101,7 @@ class RtocProtocol(WebSocketServerProtocol):
 
     _journal = Logger()
     _connection: Connection | None = None
+    _outbox: Outbox | None = None
     _peer: IPeer
     _messages = 0
     _opened_at = 0.0
@@ -114,8 +115,9 @@ class RtocProtocol(WebSocketServerProtocol):
         transport: Any = self.transport
         address = getattr(transport.getPeer(), "host", "")
         local = getattr(transport.getHost(), "host", "")
-        origin = request.headers.get("origin")
-        self._peer = doors.origins.peer(address, ISSLTransport.providedBy(transport), origin, local)
+        origin, secure = request.headers.get("origin"), ISSLTransport.providedBy(transport)
+        forwarded = not _PROXY_HEADERS.isdisjoint(request.headers)
+        self._peer = doors.origins.peer(address, secure, origin, local, forwarded)
         if doors.closed_to_strangers and not doors.origins.own(origin, local):
             raise ConnectionDeny(_FORBIDDEN, "this origin is not allowed (auth.allowed_origins)")
         if not doors.hub.has_room(self._peer.address):
@@ -127,10 +129,11 @@ class RtocProtocol(WebSocketServerProtocol):
         transport: Any = self.transport
         socket = ClientSocket(self._peer, transport, doors.outbox_bytes, self._say_goodbye, self._cut)
         connection = doors.open_connection(socket)
-        socket.outbox.writable = connection.writable
+        self._outbox = socket.outbox
+        self._outbox.writable = connection.writable
         # The web channel that began the connection is still registered.
         transport.unregisterProducer()
-        transport.registerProducer(socket.outbox, True)
+        transport.registerProducer(self._outbox, True)
         self._connection = connection
         self._opened_at = self.factory.reactor.seconds()
         self._journal.info(
@@ -160,9 +163,17 @@ class RtocProtocol(WebSocketServerProtocol):
             reason="cut: the client does not read" if self._was_cut else reason or "",
         )
 
+    def sendCloseFrame(
+        self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False
+    ) -> None:
+        """Say the last word, whoever began the closing: nothing follows it (RFC 6455 section 5.5.1)."""
+        if self._outbox is not None:
+            self._outbox.finish()
+        super().sendCloseFrame(code, reasonUtf8, isReply)
+
     def _say_goodbye(self, code: int, reason: str) -> None:
         # Autobahn's sendClose is for applications, and refuses the codes of servers, such as 1001.
-        self.sendCloseFrame(code=code, reasonUtf8=reason.encode())
+        self.sendCloseFrame(code, reason.encode())
 
     def _cut(self) -> None:
         self._was_cut = True
