@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -20,7 +21,7 @@ class _Layout:
 
     def __init__(self, signals: Sequence[Signal], generation: int) -> None:
         self.signals = signals
-        self.ids = [signal.id for signal in signals]
+        self.ids = array("I", [signal.id for signal in signals])
         self.generation = generation
         self.audience: Sequence[IListener] = ()
         self.round = -1

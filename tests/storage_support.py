@@ -105,11 +105,14 @@ class Queues:
     def pump(self) -> None:
         """Do everything that is to be done."""
         self.clock.advance(0)
-        while self.jobs or self.posts or self.queries or self.clock.getDelayedCalls():
+        while self.jobs or self.posts or self.queries or self._is_due():
             for queue in (self.jobs, self.posts, self.queries):
                 while queue:
                     queue.popleft()()
             self.clock.advance(0)
+
+    def _is_due(self) -> bool:
+        return any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls())
 
 
 class InstantQueues(Queues):

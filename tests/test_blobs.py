@@ -14,10 +14,10 @@ from rtoc_twisted.errors import StorageFailed
 from rtoc_twisted.storage.blobs import (
     pack_chunk,
     pack_journal,
-    pack_outline,
+    plain,
+    read_plain,
     unpack_chunk,
     unpack_journal,
-    unpack_outline,
 )
 from rtoc_twisted.storage.packing import pack
 from tests.storage_support import floats, unhurried
@@ -40,7 +40,7 @@ class BlobsTest(SynchronousTestCase):
         x, y = floats([row[1] for row in rows]), floats([row[2] for row in rows])
         for found, packed in zip(unpack_chunk(pack_chunk(x, y)), (x, y), strict=True):
             self.assertEqual(found.tobytes(), packed.tobytes())
-        for found, packed in zip(unpack_outline(pack_outline(x, y)), (x, y), strict=True):
+        for found, packed in zip(read_plain(plain(x, y)), (x, y), strict=True):
             self.assertEqual(found.tobytes(), packed.tobytes())
 
     def test_the_layout_on_disk(self) -> None:
@@ -48,7 +48,7 @@ class BlobsTest(SynchronousTestCase):
         body = struct.pack("<I", len(pack(x))) + pack(x) + pack(y)
         self.assertEqual(pack_chunk(x, y), struct.pack("<I", zlib.crc32(body)) + body)
         body = struct.pack("<2d2d", 1.0, 2.0, 3.0, 4.0)
-        self.assertEqual(pack_outline(x, y), struct.pack("<I", zlib.crc32(body)) + body)
+        self.assertEqual(plain(x, y), struct.pack("<I", zlib.crc32(body)) + body)
         body = struct.pack("<2I2d2d", 7, 2**32 - 1, 1.0, 2.0, 3.0, 4.0)
         packed = pack_journal(np.array([7, 2**32 - 1], np.uint32), floats([1, 2]), floats([3, 4]))
         self.assertEqual(packed, struct.pack("<I", zlib.crc32(body)) + body)
@@ -65,11 +65,9 @@ class BlobsTest(SynchronousTestCase):
         packed = pack_chunk(floats([1.0]), floats([2.0]))
         for length in range(len(packed)):
             self.assertRaises(StorageFailed, unpack_chunk, packed[:length])
-            self.assertRaises(StorageFailed, unpack_outline, packed[:length])
+            self.assertRaises(StorageFailed, read_plain, packed[:length])
         # The checksum may be right, and what it covers wrong.
         for body in (b"12345678", b"", struct.pack("<I", 4) + b"abcd", struct.pack("<I", 2**32 - 1)):
             sealed = struct.pack("<I", zlib.crc32(body)) + body
             self.assertRaises(StorageFailed, unpack_chunk, sealed)
-        self.assertRaises(
-            StorageFailed, unpack_outline, struct.pack("<I", zlib.crc32(b"1234567")) + b"1234567"
-        )
+        self.assertRaises(StorageFailed, read_plain, struct.pack("<I", zlib.crc32(b"1234567")) + b"1234567")

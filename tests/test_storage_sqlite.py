@@ -271,6 +271,8 @@ class OutlineTest(BenchCase):
             self.storage.append([1] * 50_000, self.x[part].tolist(), self.y[part].tolist())
             self.bench.pump()
         self.bench.database.fold()
+        while self.bench.database.pack_step():
+            pass
 
     def window(self, **bounds: Any) -> Columns:
         (columns,) = self.result(self.storage.read([(1, Window(**bounds))]))
@@ -309,6 +311,62 @@ class OutlineTest(BenchCase):
         found = self.window(max_points=500, x_min=77_000, x_max=77_400)
         self.assertFalse(found.decimated)
         np.testing.assert_array_equal(found.x, self.x[77_001:77_401])
+
+    def test_packing_changes_nothing(self) -> None:
+        self.assertEqual(self.bench.sql("SELECT DISTINCT packed FROM chunks WHERE samples >= 4096"), [(1,)])
+        found = self.window()
+        np.testing.assert_array_equal(found.x, self.x)
+        np.testing.assert_array_equal(found.y, self.y)
+        self.assertFalse(found.decimated)
+
+    def test_a_packed_chunk_can_grow(self) -> None:
+        self.storage.remove_signals([1])
+        self.storage.add_signals([A])
+        for start in (0, 5000):
+            self.storage.append([3] * 5000, self.x[start : start + 5000], self.y[start : start + 5000])
+            self.bench.pump()
+            self.bench.database.fold()
+            self.assertTrue(self.bench.database.pack_step())
+            self.assertFalse(self.bench.database.pack_step())
+        self.assertEqual((self.count("chunks"), self.count("outlines")), (1, 1))
+        (columns,) = self.result(self.storage.read([(3, Window())]))
+        np.testing.assert_array_equal(columns.y, self.y[:10_000])
+
+    def test_packing_waits_until_it_is_quiet(self) -> None:
+        self.patch(database, "FOLD_AT_VALUES", 9_000)
+        self.storage.append([2] * 9_000, self.x[:9_000], self.y[:9_000])
+        self.bench.pump()
+        clock = self.bench.queues.clock
+        for _ in range(3):
+            clock.advance(0.9)
+            self.append(1.0)
+            self.bench.pump()
+        unpacked = "SELECT COUNT(*) FROM chunks WHERE packed = 0 AND samples >= 4096"
+        self.assertEqual(self.bench.sql(unpacked), [(1,)])
+        clock.advance(1)
+        self.bench.pump()
+        clock.advance(1)
+        self.bench.pump()
+        self.assertEqual(self.bench.sql(unpacked), [(0,)])
+
+    def test_closing_ends_it(self) -> None:
+        self.bench.sql("UPDATE chunks SET packed = 0 WHERE id <= 3")
+        self.storage._upkeep._pack()
+        self.assertEqual(len(self.bench.queues.jobs), 1)
+        self.storage.close()
+        self.bench.pump()
+        self.assertEqual((self.flushLoggedErrors(), self.bench.queues.clock.getDelayedCalls()), ([], []))
+        self.assertTrue(self.bench.queues.stopped)
+        self.bench.open()
+
+    def test_packing_that_fails_is_told_and_leaves_the_chunk(self) -> None:
+        self.bench.sql("UPDATE chunks SET packed = 0, data = x'00' WHERE id = 1")
+        self.bench.sql("DELETE FROM outlines WHERE chunk_id = 1")
+        self.storage._upkeep._pack()
+        self.bench.pump()
+        self.append(1.0)
+        self.bench.pump()
+        self.assertRaises(StorageFailed, self.window)
 
     def test_outlines_go_with_their_chunks(self) -> None:
         self.assertGreater(self.count("outlines"), 10)

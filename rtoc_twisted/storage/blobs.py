@@ -51,13 +51,13 @@ def unpack_chunk(data: bytes) -> tuple[FloatColumn, FloatColumn]:
         raise StorageFailed("a block of samples on disk is damaged (content)") from None
 
 
-def pack_outline(x: FloatColumn, y: FloatColumn) -> bytes:
-    """Return an outline's bytes: both columns as they are, which is the fastest to read."""
+def plain(x: FloatColumn, y: FloatColumn) -> bytes:
+    """Return the bytes of both columns as they are, which is fastest. x, y: float64[n]."""
     return _sealed(_floats(x) + _floats(y))
 
 
-def unpack_outline(data: bytes) -> tuple[FloatColumn, FloatColumn]:
-    """Return the columns of an outline; raises StorageFailed if the checksum is wrong."""
+def read_plain(data: bytes) -> tuple[FloatColumn, FloatColumn]:
+    """Return the columns out of `plain`; raises StorageFailed if the checksum is wrong."""
     body = _opened(data, _POINT)
     count = len(body) // _POINT
     return np.frombuffer(body, _FLOAT, count), np.frombuffer(body, _FLOAT, count, count * _FLOAT.itemsize)

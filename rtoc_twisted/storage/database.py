@@ -19,12 +19,12 @@ import numpy as np
 
 from ..errors import NotAvailable, StorageFailed
 from ..model import Columns, Event, FloatColumn, Hold, Signal, SignalName, SignalSummary, Window
-from .blobs import pack_chunk, pack_journal, pack_outline, unpack_chunk, unpack_journal
+from .blobs import pack_chunk, pack_journal, plain, unpack_journal
 from .catalog import IdColumn, join, split, summarize
 from .decimate import decimate
 from .documents import from_text
 from .place import make_private
-from .reader import OUTLINE_RATIO, Reader, summary_of
+from .reader import OUTLINE_RATIO, Reader, read_chunk, summary_of
 from .schema import upgrade
 from .select import bounds, fresh
 
@@ -33,7 +33,11 @@ FOLD_AT_ROWS = 2_048
 STEP_VALUES = 8_192
 STEP_SIGNALS = 16
 CHUNK_SAMPLES = 16_384
-OUTLINED_SAMPLES = 4_096
+
+_LARGE_CHUNK = (
+    "SELECT id, x_min, x_max, data FROM chunks WHERE packed = 0 AND samples >= 4096 ORDER BY id LIMIT 1"
+)
+"""In the words of the index `chunks_to_pack`."""
 
 _ALL = Window()
 
@@ -300,7 +304,7 @@ class Database(Reader):
         newest = self._newest_chunk(signal_id)
         while newest and newest[1] <= len(x) and newest[1] + len(x) <= CHUNK_SAMPLES:
             try:
-                old_x, old_y = unpack_chunk(newest[2])
+                old_x, old_y = read_chunk(newest[2], newest[3])
             except StorageFailed:
                 # Reads of this signal tell it; the journal has to be folded all the same.
                 break
@@ -309,28 +313,44 @@ class Database(Reader):
             newest = self._newest_chunk(signal_id)
         self._add_chunks(signal_id, x, y)
 
-    def _newest_chunk(self, signal_id: int) -> tuple[int, int, bytes] | None:
-        row: tuple[int, int, bytes] | None = self._sql.execute(
-            "SELECT id, samples, data FROM chunks WHERE signal_id = ? ORDER BY id DESC LIMIT 1", (signal_id,)
+    def _newest_chunk(self, signal_id: int) -> tuple[int, int, int, bytes] | None:
+        row: tuple[int, int, int, bytes] | None = self._sql.execute(
+            "SELECT id, samples, packed, data FROM chunks WHERE signal_id = ? ORDER BY id DESC LIMIT 1",
+            (signal_id,),
         ).fetchone()
         return row
+
+    def pack_step(self) -> bool:
+        """Pack a large chunk and draw its outline, in a transaction; return whether there was one."""
+        row = self._sql.execute(_LARGE_CHUNK).fetchone()
+        if row is None:
+            return False
+        number, low, high, data = row
+        try:
+            x, y = read_chunk(0, data)
+        except StorageFailed:
+            # Reads of its signal tell it; the others are to be packed all the same.
+            with self.transaction():
+                self._sql.execute("UPDATE chunks SET packed = 1 WHERE id = ?", (number,))
+            return True
+        outline = decimate(Columns(x, y, low, high), len(x) // OUTLINE_RATIO)
+        packed = pack_chunk(x, y)
+        with self.transaction():
+            self._sql.execute("UPDATE chunks SET packed = 1, data = ? WHERE id = ?", (packed, number))
+            self._sql.execute(
+                "INSERT INTO outlines (chunk_id, data) VALUES (?, ?)", (number, plain(outline.x, outline.y))
+            )
+        return True
 
     def _add_chunks(self, signal_id: int, x: FloatColumn, y: FloatColumn) -> None:
         for start in range(0, len(x), CHUNK_SAMPLES):
             self._add_chunk(signal_id, x[start : start + CHUNK_SAMPLES], y[start : start + CHUNK_SAMPLES])
 
     def _add_chunk(self, signal_id: int, x: FloatColumn, y: FloatColumn) -> None:
-        low, high = bounds(x)
-        cursor = self._sql.execute(
+        self._sql.execute(
             "INSERT INTO chunks (signal_id, samples, x_min, x_max, data) VALUES (?, ?, ?, ?, ?)",
-            (signal_id, len(x), low, high, pack_chunk(x, y)),
+            (signal_id, len(x), *bounds(x), plain(x, y)),
         )
-        if len(x) >= OUTLINED_SAMPLES:
-            outline = decimate(Columns(x, y, low, high), len(x) // OUTLINE_RATIO)
-            self._sql.execute(
-                "INSERT INTO outlines (chunk_id, data) VALUES (?, ?)",
-                (cursor.lastrowid, pack_outline(outline.x, outline.y)),
-            )
 
     def _sum_up(self, signal_id: int, summary: SignalSummary | None, folded: int) -> None:
         figures = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
@@ -46,19 +47,16 @@ class Values:
         self.y = array("d")
 
     def extend(self, ids: Sequence[int], x: Sequence[float], y: Sequence[float]) -> None:
-        """Take values, all of them or none; raises ValueError if the columns differ in length."""
-        before = len(self.ids)
+        """Take values, all of them or none; raises ValueError if they are no numbers or differ in count."""
+        form = f"{len(ids)}d"
         try:
-            self.ids.extend(ids)
-            self.x.extend(x)
-            self.y.extend(y)
-            if not len(self.ids) == len(self.x) == len(self.y):
-                raise ValueError(f"{len(ids)} ids, {len(x)} x and {len(y)} y are no columns")
-        except Exception:
-            # Whatever is wrong with them, those of others that travel along must stay in step.
-            for column in (self.ids, self.x, self.y):
-                del column[before:]
-            raise
+            # Faster than array.extend, and what is wrong is refused before anything is taken.
+            packed_x, packed_y = struct.pack(form, *x), struct.pack(form, *y)
+        except struct.error as error:
+            raise ValueError(f"these are no columns: {error}") from None
+        self.ids.extend(ids if isinstance(ids, array) else array("I", ids))
+        self.x.frombytes(packed_x)
+        self.y.frombytes(packed_y)
 
     def arrays(self) -> tuple[IdColumn, FloatColumn, FloatColumn]:
         """Return views of the columns; while they live nothing can be added."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..model import Columns, Event, FloatColumn, SignalName, SignalSummary, Window
-from .blobs import unpack_chunk, unpack_journal, unpack_outline
+from .blobs import read_plain, unpack_chunk, unpack_journal
 from .catalog import IdColumn, split
 from .documents import from_text
 from .select import bounds, pick
@@ -89,10 +89,10 @@ class Reader:
             if found is not None:
                 return found
         rows = self._sql.execute(
-            "SELECT data FROM chunks " + _IN_WINDOW,  # noqa: S608 - a constant of ours
+            "SELECT packed, data FROM chunks " + _IN_WINDOW,  # noqa: S608 - a constant of ours
             (signal_id, window.x_min, window.x_max),
         )
-        return [unpack_chunk(data) for (data,) in rows]
+        return [read_chunk(packed, data) for packed, data in rows]
 
     def _outlined_chunks(
         self, signal_id: int, window: Window, max_points: int
@@ -114,18 +114,18 @@ class Reader:
                 window.x_max is None or high <= window.x_max
             )
             if outlined and inside:
-                query, unpacked = "SELECT data FROM outlines WHERE chunk_id = ?", unpack_outline
+                query = "SELECT 0, data FROM outlines WHERE chunk_id = ?"
             else:
-                query, unpacked = "SELECT data FROM chunks WHERE id = ?", unpack_chunk
-            parts.append(unpacked(self._sql.execute(query, (number,)).fetchone()[0]))
+                query = "SELECT packed, data FROM chunks WHERE id = ?"
+            parts.append(read_chunk(*self._sql.execute(query, (number,)).fetchone()))
         return parts
 
     def _newest_chunks(self, signal_id: int, newest: int) -> list[tuple[FloatColumn, FloatColumn]]:
         parts: list[tuple[FloatColumn, FloatColumn]] = []
-        for (data,) in self._sql.execute(
-            "SELECT data FROM chunks WHERE signal_id = ? ORDER BY id DESC", (signal_id,)
+        for packed, data in self._sql.execute(
+            "SELECT packed, data FROM chunks WHERE signal_id = ? ORDER BY id DESC", (signal_id,)
         ):
-            parts.append(unpack_chunk(data))
+            parts.append(read_chunk(packed, data))
             newest -= len(parts[-1][0])
             if newest <= 0:
                 break
@@ -175,6 +175,11 @@ class Reader:
             )
             for number, device, name, text, x, priority, action_id, value in reversed(rows)
         ]
+
+
+def read_chunk(packed: int, data: bytes) -> tuple[FloatColumn, FloatColumn]:
+    """Return the columns of a chunk or an outline; raises StorageFailed if it is damaged."""
+    return unpack_chunk(data) if packed else read_plain(data)
 
 
 def summary_of(row: Sequence[Any]) -> SignalSummary | None:

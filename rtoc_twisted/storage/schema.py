@@ -46,9 +46,11 @@ UPGRADES: Sequence[str] = (
         samples INTEGER NOT NULL,
         x_min REAL,
         x_max REAL,
+        packed INTEGER NOT NULL DEFAULT 0,
         data BLOB NOT NULL
     );
     CREATE INDEX chunks_of_signal ON chunks (signal_id, id);
+    CREATE INDEX chunks_to_pack ON chunks (id) WHERE packed = 0 AND samples >= 4096;
     CREATE TABLE outlines (
         chunk_id INTEGER PRIMARY KEY,
         data BLOB NOT NULL
@@ -76,9 +78,9 @@ UPGRADES: Sequence[str] = (
 """Upgrade i makes version i + 1 of version i. Never edit one that was released: append.
 
 signals.folded is the number of the newest journal row that says nothing more of that signal: what
-it held of it is in chunks, or was replaced; samples .. x_max sum up the chunks alone. An outline is
-a chunk in few samples, for reads that want no more. `damaged` holds journal rows whose checksum was
-wrong, out of the way of everything else.
+it held of it is in chunks, or was replaced; samples .. x_max sum up the chunks alone. A large chunk
+is packed when it is quiet, and gets an outline: itself in few samples, for reads that want no more.
+`damaged` holds journal rows whose checksum was wrong, out of the way of everything else.
 """
 
 

@@ -26,6 +26,7 @@ from .known import Known
 from .place import claim
 from .reader import Reader
 from .readers import Readers
+from .upkeep import Upkeep
 from .writer import Worker
 
 _T = TypeVar("_T")
@@ -79,7 +80,7 @@ class SqliteStorage(Known):
         self._committing: Group | None = None
         self._due = False
         self._doubtful = False
-        self._folding = False
+        self._upkeep = Upkeep(self._database, clock, writer, post, lambda: self._commits)
         self._waiting = 0
         self._values = 0
         self._commits = 0
@@ -256,9 +257,8 @@ class SqliteStorage(Known):
             error = StorageFailed(f"the disk did not take the data: {problem}")
             kept = self._reload()
         self._post(self._written, group, error, kept)
-        if error is None and self._database.fold_is_due and not self._folding:
-            self._folding = True
-            self._writer.do(self._fold_some)
+        if error is None:
+            self._upkeep.look()
 
     def _reload(self) -> Kept | None:
         self._doubtful = True
@@ -269,17 +269,6 @@ class SqliteStorage(Known):
             return None
         self._doubtful = False
         return kept
-
-    def _fold_some(self) -> None:
-        """Do a step of folding; the next one waits behind the group that may have come meanwhile."""
-        try:
-            self._folding = self._database.fold_step()
-        except Exception as problem:
-            # Nothing is lost: the journal stays, and the next commit tries again.
-            self._folding = False
-            self._post(self._log.error, "folding the journal failed: {problem}", problem=str(problem))
-        if self._folding:
-            self._writer.do(self._fold_some)
 
     def _written(self, group: Group, error: StorageFailed | None, kept: Kept | None) -> None:
         self._committing = None
@@ -361,6 +350,7 @@ class SqliteStorage(Known):
     def close(self) -> Deferred[None]:
         """Flush, fold the journal, and let the files go; fires when that is done."""
         closed: Deferred[None] = Deferred()
+        self._upkeep.stop()
 
         def finish() -> None:
             try:
