@@ -41,11 +41,14 @@ class FailingDatabase(Database):
         self.transactions = 0
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        with super().transaction():
+    def transaction(self, single: bool = False) -> Iterator[None]:
+        with super().transaction(single):
+            fault = self.faults.popleft() if self.faults else None
+            if single and fault is not None:
+                # A statement that fails changes nothing.
+                raise fault
             yield
             self.transactions += 1
-            fault = self.faults.popleft() if self.faults else None
             if fault is not None:
                 raise fault
 

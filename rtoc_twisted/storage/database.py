@@ -93,14 +93,20 @@ class Database(Reader):
         self._journal_rows, self._journal_values = row
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Do all of a block or nothing; refuses to nest."""
+    def transaction(self, single: bool = False) -> Iterator[None]:
+        """Do all of a block or nothing; refuses to nest.
+
+        single: the block is one statement, which is a transaction by itself. Each statement less is one
+        time less that this thread waits for the interpreter, which the reactor may hold for milliseconds.
+        """
         if self._sql.in_transaction:
             raise RuntimeError("a transaction within a transaction")
-        self._sql.execute("BEGIN IMMEDIATE")
         try:
+            if not single:
+                self._sql.execute("BEGIN IMMEDIATE")
             yield
-            self._sql.execute("COMMIT")
+            if not single:
+                self._sql.execute("COMMIT")
         except BaseException:
             self.recover()
             raise

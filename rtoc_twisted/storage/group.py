@@ -101,13 +101,14 @@ class Group:
         self.size += len(ids)
 
     def write(self, database: Database) -> None:
-        """Do it all, in order, inside of a transaction."""
-        for item in self.items:
-            if isinstance(item, Values):
-                if item.ids:
-                    database.append(*item.arrays())
-            elif not item.void:
-                item.result = item.run(database)
+        """Do it all, in order, in one transaction."""
+        with database.transaction(single=len(self.items) == 1 and isinstance(self.items[0], Values)):
+            for item in self.items:
+                if isinstance(item, Values):
+                    if item.ids:
+                        database.append(*item.arrays())
+                elif not item.void:
+                    item.result = item.run(database)
 
     def finish(self, error: RTOCError | None) -> None:
         """Tell everybody who waits that it is stored, or why not."""

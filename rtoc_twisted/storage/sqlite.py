@@ -250,8 +250,7 @@ class SqliteStorage(Known):
         try:
             if self._doubtful:
                 raise StorageFailed("the store has to be read again after a failure")
-            with self._database.transaction():
-                group.write(self._database)
+            group.write(self._database)
         except Exception as problem:
             # Whatever it was: this thread goes on, and those who wait hear of it.
             error = StorageFailed(f"the disk did not take the data: {problem}")
