@@ -16,7 +16,7 @@ class Sink(WebSocketServerProtocol):
 
     # WebSocketServerProtocol
 
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N803 - Autobahn passes it by name
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """Decode a message, forget it, and answer."""
         orjson.loads(payload)
         self.sendMessage(ANSWER)

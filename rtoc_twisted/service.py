@@ -54,7 +54,7 @@ _log = Logger()
 _READERS = 4
 
 
-def makeService(options: Options, reactor: Any = None) -> IService:  # noqa: N802 - IServiceMaker
+def makeService(options: Options, reactor: Any = None) -> IService:
     """Return the service that `twistd rtoc` runs. reactor: the global one, except in tests."""
     if reactor is None:
         from twisted.internet import reactor

@@ -69,7 +69,7 @@ class Token:
 class HashChecker:
     """Checks hashes against accounts, in a thread; a name that is unknown takes as long as a wrong hash."""
 
-    credentialInterfaces = (IHashed,)  # noqa: N815 - ICredentialsChecker
+    credentialInterfaces = (IHashed,)
 
     def __init__(self, accounts: Iterable[Account], in_thread: InThread) -> None:
         self._hashes = {account.name: account.password_hash for account in accounts if account.password_hash}
@@ -79,7 +79,7 @@ class HashChecker:
 
     # ICredentialsChecker
 
-    def requestAvatarId(self, credentials: Hashed) -> Deferred[Any]:  # noqa: N802
+    def requestAvatarId(self, credentials: Hashed) -> Deferred[Any]:
         """Fire with the name of the account; fail with UnauthorizedLogin."""
         user, hashed = credentials.user, credentials.hashed
         known = self._hashes.get(user)
@@ -103,14 +103,14 @@ class HashChecker:
 class TokenChecker:
     """Checks tokens against accounts."""
 
-    credentialInterfaces = (IToken,)  # noqa: N815 - ICredentialsChecker
+    credentialInterfaces = (IToken,)
 
     def __init__(self, accounts: Iterable[Account]) -> None:
         self._accounts = [account for account in accounts if account.token_hash]
 
     # ICredentialsChecker
 
-    def requestAvatarId(self, credentials: Token) -> Deferred[Any]:  # noqa: N802
+    def requestAvatarId(self, credentials: Token) -> Deferred[Any]:
         """Fire with the name of the account; fail with UnauthorizedLogin."""
         offered = token_hash(credentials.token).encode()
         name = None
@@ -129,8 +129,8 @@ class Realm:
 
     # IRealm
 
-    def requestAvatar(self, avatarId: Any, mind: Any, *interfaces: Any) -> Any:  # noqa: N802, N803
+    def requestAvatar(self, avatar_id: Any, mind: Any, *interfaces: Any) -> Any:
         """Return the account, and nothing to be done when it leaves."""
         if IAccount not in interfaces:
             raise TypeError("this realm knows accounts only")
-        return IAccount, self._accounts[avatarId], lambda: None
+        return IAccount, self._accounts[avatar_id], lambda: None

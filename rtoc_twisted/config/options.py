@@ -119,11 +119,11 @@ class Options(usage.Options):
         "Records measurements and controls devices over the RTOC WebSocket protocol. An option wins over "
         "its environment variable (in brackets), that over the TOML file; see docs/operations.md."
     )
-    optParameters = [  # noqa: N815 - usage.Options reads this name from the class
+    optParameters = [
         ["config", "c", None, "TOML file with the settings; etc/rtoc.toml is an example [RTOC_CONFIG]"],
         *([s.option, None, None, _help(s)] for s in SETTINGS if s.option and s.default is not False),
     ]
-    optFlags = [  # noqa: N815 - usage.Options reads this name from the class
+    optFlags = [
         ["check-config", None, "Print the merged configuration and every problem in it, then exit"],
         *([s.option, None, _help(s)] for s in SETTINGS if s.option and s.default is False),
     ]

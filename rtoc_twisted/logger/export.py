@@ -18,7 +18,8 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from ..errors import BadValue, NotAvailable, StorageFailed
 from ..interfaces import IEvents, IStorage
 from ..model import Columns, Event, Signal, Window
-from ..wire.codec import Column, to_json
+from ..wire.answers import session_event, session_signal
+from ..wire.codec import to_json
 
 InThread = Callable[[Callable[[], Any]], Deferred[Any]]
 
@@ -50,25 +51,12 @@ class _JsonWriter:
 
     def signal(self, signal: Signal, columns: Columns) -> None:
         self._devices[signal.device_id] = signal.name.device
-        row = [signal.device_id, signal.name.name, Column(columns.x), Column(columns.y), signal.unit]
         self._file.write(b"" if self._first else b",")
-        self._file.write(b'"%d":%s' % (signal.id, to_json(row)))
+        self._file.write(b'"%d":%s' % (signal.id, to_json(session_signal(signal, columns))))
         self._first = False
 
     def finish(self, events: Iterable[tuple[Signal, Event]]) -> None:
-        rows = {
-            event.number: [
-                signal.device_id,
-                signal.id,
-                event.number,
-                event.text,
-                event.x,
-                event.value,
-                event.priority,
-                event.action_id,
-            ]
-            for signal, event in events
-        }
+        rows = {event.number: session_event(signal, event) for signal, event in events}
         rest = {"maxLength": self._length, "events": rows, "devices": self._devices}
         self._file.write(b"}," + to_json(rest)[1:])
 

@@ -12,6 +12,7 @@ from ..command import Command, command, tagged
 from ..errors import BadValue, TooLarge
 from ..interfaces import ICommandSource, IConnection, IEvents, IRecorder, IStorage
 from ..model import HIDDEN_DEVICE, Columns, Event, Permission, Plot, Samples, Signal, SignalName, Window
+from ..wire.answers import session_event, session_signal
 from ..wire.batch import DATA_KEYS, DEFAULT_DEVICE, BatchDecoder
 from ..wire.codec import Column
 from ..wire.request import lenient
@@ -162,11 +163,10 @@ class StorageCommands:
         session = {
             "maxLength": length,
             "signals": {
-                signal.id: [signal.device_id, signal.name.name, Column(part.x), Column(part.y), signal.unit]
-                for signal, part in zip(signals, columns, strict=True)
+                signal.id: session_signal(signal, part) for signal, part in zip(signals, columns, strict=True)
             },
             "events": {
-                event.number: _session_event(by_name[event.name], event)
+                event.number: session_event(by_name[event.name], event)
                 for event in events
                 if event.name in by_name
             },
@@ -212,19 +212,6 @@ class StorageCommands:
 
 def _signal_answer(signal: Signal, columns: Columns) -> list[Any]:
     return [Column(columns.x), Column(columns.y), signal.unit, signal.id, columns.x_min, columns.x_max]
-
-
-def _session_event(signal: Signal, event: Event) -> list[Any]:
-    return [
-        signal.device_id,
-        signal.id,
-        event.number,
-        event.text,
-        event.x,
-        event.value,
-        event.priority,
-        event.action_id,
-    ]
 
 
 def _number(request: Mapping[str, Any], key: str) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import RTOCError
-from ..model import Event, Plot, Samples, Signal
+from ..model import Columns, Event, Plot, Samples, Signal
 from .codec import Column, Message
 
 AUTHORIZED = Message({"authorized": True})
@@ -70,6 +70,16 @@ def event_row(event: Event) -> list[Any]:
         event.priority,
         event.action_id,
     ]
+
+
+def session_signal(signal: Signal, columns: Columns) -> list[Any]:
+    """Return a signal as a session lists it."""
+    return [signal.device_id, signal.name.name, Column(columns.x), Column(columns.y), signal.unit]
+
+
+def session_event(signal: Signal, event: Event) -> list[Any]:
+    """Return an event as a session lists it: by numbers where the other lists have names."""
+    return [signal.device_id, signal.id, *event_row(event)[2:]]
 
 
 def plugins_changed(plugins: Mapping[str, Any]) -> Message:
