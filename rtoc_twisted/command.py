@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from .interfaces import ICommandSource
+from .errors import NotPermitted
+from .interfaces import IAccount, ICommandSource
 from .model import Permission
 from .wire.request import Request, RequestSchema
 
@@ -83,6 +84,12 @@ def command(
         return handler
 
     return tag
+
+
+def require(account: IAccount | None, permission: Permission, key: str) -> None:
+    """Raise NotPermitted, naming the key, if an account has not a permission; nobody has any."""
+    if permission and (account is None or not account.may(permission)):
+        raise NotPermitted(f"{key}: this needs the permission {str(permission.name).lower()}")
 
 
 def tagged(component: object) -> list[Command]:

@@ -4,56 +4,33 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from .command import Command, CommandTable
+from .command import Command, require
 from .errors import BadJSON, NotPermitted, RTOCError, TooLarge
-from .hub import Hub
-from .interfaces import IAccount, IAuth, ICommit, IConnection, IListener, IPeer, IRecorder, ISocket
+from .house import House
+from .interfaces import IAccount, ICommit, IConnection, IListener, IPeer, ISocket
 from .model import Event, Permission, Plot, Samples, Selector, Signal
 from .wire import aes
 from .wire.answer import Answer, sent_with
-from .wire.answers import AUTHORIZED, NEW_CLIENT, NOT_AUTHORIZED, UNSPEAKABLE, Pushes, plugins_changed
-from .wire.batch import BatchDecoder
+from .wire.answers import AUTHORIZED, NEW_CLIENT, NOT_AUTHORIZED, UNSPEAKABLE, plugins_changed
 from .wire.codec import JSON, MSGPACK, AesDialect, Dialect, Message
 from .wire.promises import Promises, Telling
 from .wire.request import Request, is_msgpack, utf8
 
 GOING_AWAY = 1001
 POLICY_VIOLATION = 1008
+# Bytes of a message that are looked at before login; a longer one is refused unread.
 _BEFORE_LOGIN = 1 << 20
-"""Bytes of a message that are looked at before login; a longer one is refused unread."""
+# Requests with an id that may be under way at once; the next one waits.
 _AT_ONCE = 16
-"""Requests with an id that may be under way at once; the next one waits."""
-
-
-@dataclass(frozen=True)
-class House:
-    """What all connections share.
-
-    login_seconds: the time to log in where a password is set; max_subscriptions: devices and signals
-    that one connection may name.
-    """
-
-    table: CommandTable
-    batches: BatchDecoder
-    recorder: IRecorder
-    congested: Callable[[], bool]
-    auth: IAuth
-    hub: Hub
-    clock: IReactorTime
-    login_seconds: float = 10.0
-    max_subscriptions: int = 10_000
-    pushes: Pushes = field(default_factory=Pushes)
 
 
 class _LoginRefused(Exception):
@@ -90,7 +67,8 @@ class Connection:
         self._holds = 0
         self._overtaking = 0
         self._working_off = False
-        self._settle: Callable[[ICommit], None] | None = None
+        # The key and the answer of the command whose handler runs.
+        self._present: tuple[str, Answer] | None = None
         self._open = False
 
     # From the socket.
@@ -189,6 +167,9 @@ class Connection:
 
     def _promise(self, commit: ICommit, tell: Telling) -> None:
         self._promises.promise(commit, tell)
+        self._spare_the_store(commit)
+
+    def _spare_the_store(self, commit: ICommit) -> None:
         if self._house.congested():
             self._holds += 1
             commit.when_done(self._go_on)
@@ -249,14 +230,12 @@ class Connection:
             self._go_on()
 
     def _do(self, command: Command, answer: Answer) -> Any:
-        needed = command.permission
-        if needed and (self.account is None or not self.account.may(needed)):
-            raise NotPermitted(f"{command.key}: this needs the permission {str(needed.name).lower()}")
-        self._settle = partial(answer.settle, command.key)
+        require(self.account, command.permission, command.key)
+        self._present = command.key, answer
         try:
             return command.handler(self, command.read(answer.request))
         finally:
-            self._settle = None
+            self._present = None
 
     def _explain(self, key: str, failure: Failure) -> RTOCError:
         """Return what the client is told of a failure; one that nobody expected is logged."""
@@ -276,9 +255,9 @@ class Connection:
 
     # To the socket.
 
-    def _speak(self, messages: Sequence[Message]) -> None:
+    def _speak(self, messages: Sequence[Message | None]) -> None:
         if self._open:
-            self._socket.send(b"".join(map(self._frame, messages)))
+            self._socket.send(b"".join([self._frame(message) for message in messages if message is not None]))
 
     def _frame(self, message: Message) -> bytes:
         try:
@@ -340,11 +319,15 @@ class Connection:
             self._promises.say(NOT_AUTHORIZED)
             self._start_login_timer()
 
-    def settle(self, commit: ICommit) -> None:
-        """Let the answer to the present command wait for a commit."""
-        if self._settle is None:
+    def settle(self, commit: ICommit, ack: str = "stored") -> None:
+        """Let the answer to the present command wait for a commit, as far as `ack` says so."""
+        if self._present is None:
             raise RuntimeError("settle: a handler may call this until it returns or first waits")
-        self._settle(commit)
+        key, answer = self._present
+        if ack == "received":
+            self._spare_the_store(commit)
+        else:
+            answer.settle(key, commit, quiet=ack == "none")
 
     def selector(self) -> Selector:
         """Return what this connection is subscribed to."""

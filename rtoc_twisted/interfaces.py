@@ -36,6 +36,7 @@ class ICommit(Interface):
 
     done: bool = Attribute("Whether the group is on disk or has failed.")
     error: RTOCError | None = Attribute("Why the group failed; None while it waits and after success.")
+    durable: bool = Attribute("Set it, in the turn that got the commit, to let it wait for the disk itself.")
 
     def when_done(callback: Callable[[], None]) -> None:
         """Call back once the commit is done; at once if it is done already."""
@@ -52,6 +53,7 @@ class IStorage(Interface):
 
     generation: int = Attribute("Changes whenever an id, a name or a unit of the catalog changes.")
     congested: bool = Attribute("Whether producers should pause until the next commit is done.")
+    durability: str = Attribute('What a commit survives: "none", "normal" a crash, "fsync" a power cut, too.')
 
     def signals() -> Sequence[Signal]:
         """Return all signals in the order of their creation."""
@@ -264,8 +266,11 @@ class IConnection(Interface):
     def login(credential: Any) -> Deferred[None]:
         """Try to log in; fires when the client was told that it went well, fails if it was refused."""
 
-    def settle(commit: ICommit) -> None:
+    def settle(commit: ICommit, ack: str = "stored") -> None:
         """Let the present answer wait for a commit.
+
+        ack: "received" waits only while the store is congested; "none" answers failures alone, or what
+        there is more to say than `sent`; anything else waits for the commit.
 
         To be called before the handler returns or first waits; raises RuntimeError later.
         """

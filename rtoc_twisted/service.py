@@ -27,9 +27,10 @@ from .auth.provider import Auth
 from .automation.commands import AutomationCommands
 from .command import CommandTable
 from .config import Config, Options, endpoint_description, ipv6_available
-from .connection import Connection, House
+from .connection import Connection
 from .events.commands import EventCommands
 from .events.log import EventLog
+from .house import House
 from .hub import Hub
 from .interfaces import ICommandSource
 from .lifecycle import Running, Server
@@ -155,7 +156,7 @@ def build(config: Config, context: tls.SwappableContext, reactor: Any) -> Runnin
                 events,
                 recorder,
                 settings,
-                facts(config),
+                facts(config, storage.durability),
                 exporter,
                 backups,
                 clock=time.time,
@@ -224,8 +225,8 @@ def own_hosts(config: Config) -> set[str]:
     return {"localhost", "127.0.0.1", "::1", name, f"{name}.local", config.interface} - {""}
 
 
-def facts(config: Config) -> ServerFacts:
-    """Return what `hello` and `logger.info` tell of the configuration."""
+def facts(config: Config, durability: str) -> ServerFacts:
+    """Return what `hello` and `logger.info` tell of the configuration and the store."""
     limits = config.limits
     return ServerFacts(
         name=config.name,
@@ -239,7 +240,7 @@ def facts(config: Config) -> ServerFacts:
         certificate=str(config.tls.cert or ""),
         key=str(config.tls.key or ""),
         whitelist=tuple(map(str, config.auth.whitelist)),
-        durability=config.storage.durability,
+        durability=durability,
         limits={
             "max_message": limits.max_message,
             "max_connections": limits.max_connections,

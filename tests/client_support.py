@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime
 import ipaddress
@@ -53,9 +54,12 @@ class FakeServer:
         self._key = cipher_key(self._hash) if self._hash and cipher else None
         self._connections: dict[ServerConnection, set[str]] = {}
         self._lock = threading.RLock()
-        self._server: Server = serve(self._converse, "127.0.0.1", 0, ssl=context, compression=None)
+        self._server: Server = serve(self._converse, "127.0.0.1", 0, compression=None)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self.port: int = self._server.socket.getsockname()[1]
+        self._front = None if context is None else TlsFront(context, self.port)
+        if self._front is not None:
+            self.port = self._front.port
         self.url = f"{'ws' if context is None else 'wss'}://127.0.0.1:{self.port}"
 
     def __enter__(self) -> FakeServer:
@@ -68,6 +72,8 @@ class FakeServer:
         self._server.shutdown()
         self.drop()
         self._thread.join(WAIT)
+        if self._front is not None:
+            self._front.stop()
 
     def drop(self) -> None:
         """Break all connections without a goodbye."""
@@ -213,6 +219,49 @@ class FakeServer:
             raise AssertionError("the client did not encrypt")
         message: dict[str, Any] = json.loads(plain)
         return message
+
+
+class TlsFront:
+    """A port that speaks TLS for a plain one; port: its number.
+
+    It works in one thread: Python's TLS connections may not be read by one and written by another, as the
+    library's threaded server does.
+    """
+
+    def __init__(self, context: ssl.SSLContext, plain_port: int) -> None:
+        self._plain_port = plain_port
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        serving = asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
+        self._server = asyncio.run_coroutine_threadsafe(serving, self._loop).result(WAIT)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        plain_reader, plain_writer = await asyncio.open_connection("127.0.0.1", self._plain_port)
+        await asyncio.gather(self._pump(reader, plain_writer), self._pump(plain_reader, writer))
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    def stop(self) -> None:
+        """Close the port, and the connections that it serves."""
+
+        async def stop() -> None:
+            self._server.close()
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+
+        asyncio.run_coroutine_threadsafe(stop(), self._loop).result(WAIT)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(WAIT)
+        self._loop.close()
 
 
 def make_certificate(directory: Path) -> tuple[Path, ssl.SSLContext, str]:

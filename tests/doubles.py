@@ -21,9 +21,10 @@ from rtoc_twisted.auth.passwords import StoredPassword, store
 from rtoc_twisted.auth.provider import Auth
 from rtoc_twisted.automation.commands import AutomationCommands
 from rtoc_twisted.command import CommandTable
-from rtoc_twisted.connection import Connection, House
+from rtoc_twisted.connection import Connection
 from rtoc_twisted.events.commands import EventCommands
 from rtoc_twisted.events.log import EventLog
+from rtoc_twisted.house import House
 from rtoc_twisted.hub import Hub
 from rtoc_twisted.interfaces import ICommandSource, IPeer, ISocket, IStorage
 from rtoc_twisted.logger.backup import Backups

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -12,14 +13,15 @@ import subprocess
 import sys
 import sysconfig
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
-from websockets.sync.client import ClientConnection, connect
+from websockets.asyncio.client import connect as connect_secure
+from websockets.sync.client import connect
 
 ROOT = Path(__file__).parent.parent
 TWISTD = [sys.executable, str(Path(sysconfig.get_path("scripts"), "twistd"))]
@@ -170,23 +172,58 @@ class ProcessCase(SynchronousTestCase):
         return child
 
 
+class SecureClient:
+    """A connection over TLS, worked by the caller's thread alone.
+
+    The library's blocking client reads in a thread of its own, and Python's TLS connections may not be
+    read by one thread while another writes them.
+    """
+
+    def __init__(self, port: int, trust: Path) -> None:
+        self._loop = asyncio.new_event_loop()
+        context = ssl.create_default_context(cafile=str(trust))
+        self._socket = self._wait(
+            connect_secure(f"wss://localhost:{port}", ssl=context, compression=None, proxy=None)
+        )
+
+    def _wait(self, work: Awaitable[Any]) -> Any:
+        async def waited() -> Any:
+            return await asyncio.wait_for(work, PATIENCE)
+
+        return self._loop.run_until_complete(waited())
+
+    def send(self, message: str) -> None:
+        self._wait(self._socket.send(message))
+
+    def recv(self, timeout: float | None = None) -> Any:
+        return self._wait(self._socket.recv())
+
+    def close(self) -> None:
+        self._wait(self._socket.close())
+        self._loop.close()
+
+
 @contextmanager
-def client(port: int, trust: Path | None = None) -> Iterator[ClientConnection]:
+def client(port: int, trust: Path | None = None) -> Iterator[Any]:
     """Give a connection that has logged in from this machine; trust: certificate of the TLS port."""
-    context = None if trust is None else ssl.create_default_context(cafile=str(trust))
-    scheme = "ws" if context is None else "wss"
-    with connect(f"{scheme}://localhost:{port}", ssl=context, compression=None, proxy=None) as socket:
+    if trust is None:
+        socket: Any = connect(f"ws://localhost:{port}", compression=None, proxy=None)
+    else:
+        socket = SecureClient(port, trust)
+    try:
         ask(socket, authorize=True)
         yield socket
+    finally:
+        socket.close()
 
 
-def ask(socket: ClientConnection, **request: Any) -> dict[str, Any]:
+def ask(socket: Any, **request: Any) -> dict[str, Any]:
     """Send a request and return its answer; pushes and the word of a login are passed over."""
     socket.send(json.dumps(request))
     return answer(socket)
 
 
-def answer(socket: ClientConnection) -> dict[str, Any]:
+def answer(socket: Any) -> dict[str, Any]:
     """Return the next answer."""
     while True:
         message: dict[str, Any] = json.loads(socket.recv(timeout=PATIENCE))

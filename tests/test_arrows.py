@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 # each other; notify (systemd) and logs are for service alone.
 LAYERS = (
     {"errors", "model"},
-    {"interfaces", "wire", "command", "hub"},
+    {"interfaces", "wire", "command", "hub", "house"},
     {
         "recorder",
         "connection",

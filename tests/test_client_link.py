@@ -349,6 +349,8 @@ class KeysTests(SynchronousTestCase):
         self.assertEqual(asked["x"], [3.5])
         asked, _ = self.ask(lambda client: client.send("D", {"a": 1}), y={"sent": True})
         self.assertNotIn("x", asked)
+        asked, _ = self.ask(lambda client: client.send("D", {"a": 1}, ack="durable"), y={"sent": True})
+        self.assertEqual(asked["ack"], "durable")
 
     def test_plot(self) -> None:
         asked, _ = self.ask(
@@ -358,6 +360,10 @@ class KeysTests(SynchronousTestCase):
         self.assertEqual(asked, {**plot, "x": [3, 4], "hold": "mergeX"})
         asked, _ = self.ask(lambda client: client.plot("D", "a", [1, 2], unit="V"), y={"sent": True})
         self.assertEqual(asked, plot)
+        asked, _ = self.ask(
+            lambda client: client.plot("D", "a", [1, 2], unit="V", ack="received"), y={"sent": True}
+        )
+        self.assertEqual(asked, {**plot, "ack": "received"})
 
     def test_event(self) -> None:
         asked, _ = self.ask(lambda client: client.event("hot", device="D", signal="a", priority=2, x=5.0))

@@ -115,7 +115,7 @@ class PartsTests(ServiceCase):
         self.assertIn("192.0.2.1", service.own_hosts(self.config(RTOC_INTERFACE="192.0.2.1")))
 
     def test_facts(self) -> None:
-        found = service.facts(self.config(RTOC_NAME="Lab", RTOC_TLS_PORT="443", RTOC_PORT="5051"))
+        found = service.facts(self.config(RTOC_NAME="Lab", RTOC_TLS_PORT="443", RTOC_PORT="5051"), "normal")
         self.assertIsInstance(found, ServerFacts)
         self.assertEqual((found.name, found.port, found.tls), ("Lab", 5051, True))
         self.assertEqual(service.facts(self.config(RTOC_PORT="unix:/run/x")).port, "unix:/run/x")

@@ -32,6 +32,7 @@ _T = TypeVar("_T")
 DEFAULT_URL = "ws://localhost:5050"
 
 Hold = Literal["off", "on", "mergeX", "mergeY"]
+Ack = Literal["received", "stored", "durable"]
 
 
 class Client:
@@ -122,11 +123,13 @@ class Client:
         *,
         units: Mapping[str, str] | None = None,
         x: float | Sequence[float] | None = None,
+        ack: Ack = "stored",
     ) -> None:
         """Append one value to each of a device's signals; return when they are stored.
 
         values: signal name -> value. units: signal name -> unit. x: one for all values or one each;
-        None: the server's time, in seconds since the epoch.
+        None: the server's time, in seconds since the epoch. ack: return when the server has "received"
+        them, has them "stored" safe from a crash, or "durable", safe from a power cut, too.
         """
         units = units or {}
         fields: dict[str, Any] = {
@@ -137,6 +140,8 @@ class Client:
         }
         if x is not None:
             fields["x"] = [x] * len(values) if isinstance(x, (int, float)) else list(x)
+        if ack != "stored":
+            fields["ack"] = ack
         await self.store(fields)
 
     async def plot(
@@ -148,17 +153,20 @@ class Client:
         x: Sequence[float] | None = None,
         unit: str = "",
         hold: Hold = "off",
+        ack: Ack = "stored",
     ) -> None:
         """Send a whole signal, y[n] over x[n]; return when it is stored.
 
         x None: the indices of y. hold: what becomes of the samples that the signal has: "off" replaces
-        them, "on" appends, "mergeX" and "mergeY" append the pairs whose x or y is new.
+        them, "on" appends, "mergeX" and "mergeY" append the pairs whose x or y is new. ack: as for `send`.
         """
         fields: dict[str, Any] = {"plot": True, "dname": device, "sname": signal, "y": y, "unit": unit}
         if x is not None:
             fields["x"] = x
         if hold != "off":
             fields["hold"] = hold
+        if ack != "stored":
+            fields["ack"] = ack
         await self.store(fields)
 
     async def event(

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosedOK
 
+from rtoc_twisted.client.blocking import BlockingTransport
 from rtoc_twisted.client.failures import ConnectionLost, QueueFull
 from rtoc_twisted.client.frames import CipherFrames, Frames, PlainFrames
-from rtoc_twisted.client.transport import CONNECT_FAILURES, SOCKET_OPTIONS, connect_failure
+from rtoc_twisted.client.transport import Connect, websocket_connector
 from rtoc_twisted.client.trust import Credentials, Trust
 
 log = logging.getLogger("rtoc_twisted.client")
@@ -75,7 +74,7 @@ class RTWebsocketClient:
         self._password = password
         self._trust = Trust()
         self._frames: Frames = PlainFrames()
-        self._socket: ClientConnection | None = None
+        self._socket: BlockingTransport | None = None
         self._thread: threading.Thread | None = None
         self._waiting: deque[dict[str, Any]] = deque()
         self._lost = False
@@ -134,7 +133,6 @@ class RTWebsocketClient:
         wanted = usessl if tls is None else tls
         self.usessl = self.usessl if wanted is None else wanted
         self._trust = Trust(ca_file=ca_file, fingerprint=fingerprint, insecure=insecure)
-        context = self._trust.context() if self.usessl else None
         name = self.host or "localhost"
         ciphered = self._password and not self.usessl and name not in _UNENCRYPTED_HOSTS
         self._frames = CipherFrames(self._password) if self._password and ciphered else PlainFrames()
@@ -143,7 +141,8 @@ class RTWebsocketClient:
         self._lost = False
         self._settled.clear()
         url = f"{'wss' if self.usessl else 'ws'}://{address}:{self.port}"
-        self._thread = threading.Thread(target=self._converse, args=(url, context), daemon=True)
+        connector = websocket_connector(url, self._trust, _CONNECT_TIMEOUT)
+        self._thread = threading.Thread(target=self._converse, args=(connector,), daemon=True)
         self._thread.start()
 
     def send(self, message: Mapping[str, Any] | None = None, /, **keys: Any) -> None:
@@ -189,33 +188,30 @@ class RTWebsocketClient:
         """Close the connection."""
         self.close()
 
-    def _converse(self, url: str, context: ssl.SSLContext | None) -> None:
+    def _converse(self, connect: Connect) -> None:
         failure: Exception | None = None
+        socket: BlockingTransport | None = None
         try:
-            self._hold(url, context)
-        except CONNECT_FAILURES as error:
-            failure = connect_failure(url, error)
+            socket = BlockingTransport(connect)
+            self._opened(socket)
+            while True:
+                self._received(socket.receive())
         except Exception as error:
-            failure = error
+            if not isinstance(error.__cause__, ConnectionClosedOK):
+                failure = error
         # First tidy up: the callbacks may connect again.
         with self._sending:
             self.run, self._lost, self._socket = False, True, None
             self._answered.notify_all()
+        if socket is not None:
+            socket.stop()
         self._settled.set()
         if failure is not None:
             log.warning("%s", failure)
             self._call("on_error", failure)
         self._call("on_close")
 
-    def _hold(self, url: str, context: ssl.SSLContext | None) -> None:
-        with connect(url, ssl=context, open_timeout=_CONNECT_TIMEOUT, **SOCKET_OPTIONS) as socket:
-            raw = socket.socket
-            self._trust.check(raw.getpeercert(binary_form=True) if isinstance(raw, ssl.SSLSocket) else None)
-            self._opened(socket)
-            for frame in socket:
-                self._received(frame)
-
-    def _opened(self, socket: ClientConnection) -> None:
+    def _opened(self, socket: BlockingTransport) -> None:
         with self._sending:
             self._socket, self._unanswered = socket, 0
             self._transmit(socket, {"authorize": Credentials(password=self._password or None).authorize()})
@@ -226,12 +222,9 @@ class RTWebsocketClient:
         self._settled.set()
         self._call("on_open")
 
-    def _transmit(self, socket: ClientConnection, fields: Mapping[str, Any]) -> None:
-        try:
-            socket.send(self._frames.encode(fields))
-            self._unanswered += 1
-        except ConnectionClosed as closed:
-            raise ConnectionLost("the connection has ended: call connect() again") from closed
+    def _transmit(self, socket: BlockingTransport, fields: Mapping[str, Any]) -> None:
+        socket.send(self._frames.encode(fields))
+        self._unanswered += 1
 
     def _received(self, frame: str | bytes) -> None:
         message = self._frames.decode(frame)

@@ -9,8 +9,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, inlineCallbacks
 from zope.interface import implementer
 
-from ..command import Command, command, tagged
-from ..errors import BadValue, NotAvailable, NotPermitted
+from ..command import Command, command, require, tagged
+from ..errors import BadValue, NotAvailable
 from ..interfaces import ICommandSource, IConnection, IEvents, IRecorder, IStorage
 from ..model import Permission
 from ..wire.codec import check_value
@@ -91,9 +91,7 @@ class LoggerCommands:
         answer = {}
         for name, value in calls.items():
             permission, call = self._calls.get(name, (Permission.NONE, _echo))
-            if permission and not (connection.account and connection.account.may(permission)):
-                word = str(permission.name).lower()
-                raise NotPermitted(f"logger.{name}: this needs the permission {word}")
+            require(connection.account, permission, f"logger.{name}")
             answer[name] = yield call(value)
         # RTRemote reads info in every answer.
         told = info(self._facts, self._storage, self._settings, self._counters())

@@ -15,6 +15,12 @@ from .settings import Settings
 PROTOCOL = "rtoc/4"
 _BYTES_A_SAMPLE = 16
 _GIGABYTE = 10**9
+_LOSSES = {
+    "none": {"crash": "everything", "powerCut": "everything"},
+    "normal": {"crash": "nothing", "powerCut": "the newest commits, except those acknowledged as durable"},
+    "fsync": {"crash": "nothing", "powerCut": "nothing"},
+}
+"""What of the data that was acknowledged as stored may be lost, by durability."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,7 @@ class ServerFacts:
     """What stays the same while the server runs.
 
     boot: a word that changes with every start; started: seconds since the epoch; port, tls, ...: as
-    configured; durability: "normal" or "fsync".
+    configured; durability: of the store (IStorage).
     """
 
     name: str
@@ -52,6 +58,7 @@ def hello(facts: ServerFacts, now: float, permissions: list[str]) -> dict[str, A
         "codecs": list(CODECS),
         "limits": facts.limits,
         "durability": facts.durability,
+        "loses": _LOSSES[facts.durability],
         "permissions": permissions,
     }
 

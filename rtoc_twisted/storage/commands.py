@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from zope.interface import implementer
 
 from ..command import Command, command, tagged
-from ..errors import BadValue, TooLarge
+from ..errors import BadValue, NotAvailable, TooLarge
 from ..interfaces import ICommandSource, IConnection, IEvents, IRecorder, IStorage
 from ..model import HIDDEN_DEVICE, Columns, Event, Permission, Plot, Samples, Signal, SignalName, Window
 from ..wire.answers import session_event, session_signal
@@ -18,6 +18,7 @@ from ..wire.codec import Column
 from ..wire.request import lenient
 
 _TEXT_EVENT = SignalName(DEFAULT_DEVICE, "noName")
+_ACKS = ("received", "stored", "durable", "none")
 _COMPANIONS = {key: kind for key, kind in DATA_KEYS.items() if key != "y"}
 
 
@@ -55,14 +56,25 @@ class StorageCommands:
     @command("y", DATA_KEYS["y"], Permission.WRITE, _COMPANIONS)
     def record(self, connection: IConnection, data: Mapping[str, Any]) -> dict[str, Any]:
         """Record values: one for each signal, or a whole signal with `plot`; a text becomes an event."""
+        ack = self._ack(data.get("ack", "stored"))
         found = self._batches.decode(data)
         if isinstance(found, Samples):
-            connection.settle(self._recorder.append(found))
+            commit = self._recorder.append(found)
         elif isinstance(found, Plot):
-            connection.settle(self._recorder.draw(found))
+            commit = self._recorder.draw(found)
         else:
-            connection.settle(self._recorder.raise_event(Event(_TEXT_EVENT, found, self._clock())))
+            commit = self._recorder.raise_event(Event(_TEXT_EVENT, found, self._clock()))
+        commit.durable |= ack == "durable"
+        connection.settle(commit, ack)
         return {"sent": True}
+
+    def _ack(self, wanted: Any) -> str:
+        """Return when the sender of data wants to hear of it; raises BadValue, NotAvailable."""
+        if wanted not in _ACKS:
+            raise BadValue(f"ack: expected one of {', '.join(_ACKS)}, got {str(wanted)[:40]!r}")
+        if wanted == "durable" and self._storage.durability == "none":
+            raise NotAvailable("ack: this server keeps its data in memory, which nothing makes durable")
+        return str(wanted)
 
     def _listed(self) -> list[Signal]:
         return [signal for signal in self._storage.signals() if signal.name != (HIDDEN_DEVICE, "")]

@@ -15,11 +15,12 @@ from ..interfaces import ICommit
 class Commit:
     """What all writes of one group wait for; done once, with or without an error."""
 
-    __slots__ = ("_callbacks", "done", "error")
+    __slots__ = ("_callbacks", "done", "durable", "error")
     _log = Logger()
 
     def __init__(self) -> None:
         self.done = False
+        self.durable = False
         self.error: RTOCError | None = None
         self._callbacks: list[Callable[[], None]] = []
 

@@ -77,6 +77,7 @@ class Database(Reader):
     def __init__(self, path: Path, fsync: bool = False) -> None:
         super().__init__(path, "FULL" if fsync else "NORMAL")
         self._path = path
+        self._fsync = fsync
         self._last_journal = 0
         self._journal_values = 0
         self._journal_rows = 0
@@ -110,6 +111,18 @@ class Database(Reader):
         except BaseException:
             self.recover()
             raise
+
+    @contextmanager
+    def synchronous(self, durable: bool) -> Iterator[None]:
+        """Let the commit of a block, and all before it, wait for the disk itself if it is to be durable."""
+        if not durable or self._fsync:
+            yield
+            return
+        self._sql.execute("PRAGMA synchronous = FULL")
+        try:
+            yield
+        finally:
+            self._sql.execute("PRAGMA synchronous = NORMAL")
 
     def recover(self) -> None:
         """Undo what is half done, and take stock again."""

@@ -102,7 +102,8 @@ class Group:
 
     def write(self, database: Database) -> None:
         """Do it all, in order, in one transaction."""
-        with database.transaction(single=len(self.items) == 1 and isinstance(self.items[0], Values)):
+        single = len(self.items) == 1 and isinstance(self.items[0], Values)
+        with database.synchronous(self.commit.durable), database.transaction(single):
             for item in self.items:
                 if isinstance(item, Values):
                     if item.ids:

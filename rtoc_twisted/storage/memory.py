@@ -28,6 +28,7 @@ class MemoryStorage(Known):
     """Keeps everything until the process ends; every commit is done when it is returned."""
 
     congested = False
+    durability = "none"
 
     def __init__(self, max_signals: int = 100_000) -> None:
         super().__init__(max_signals)

@@ -68,6 +68,7 @@ class SqliteStorage(Known):
         self._post = post
         self._in_thread = in_thread
         self._ceiling = ceiling
+        self.durability = "fsync" if fsync else "normal"
         self._lock = claim(directory)
         try:
             self._database, kept = open_database(self._path, fsync)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ from ..errors import RTOCError
 from ..interfaces import ICommit
 from .answers import error_entry
 from .codec import Message, Verbatim
-from .promises import Together
+from .promises import Telling, Together
 from .request import NO_REQUEST, Request
 
 
@@ -21,13 +21,14 @@ class Answer:
     request: NO_REQUEST where the frame was none.
     """
 
-    __slots__ = ("_commits", "_errors", "_values", "request")
+    __slots__ = ("_commits", "_errors", "_quiet", "_values", "request")
 
     def __init__(self, request: Request = NO_REQUEST) -> None:
         self.request = request
         self._values: dict[str, Any] = {}
         self._errors: list[dict[str, Any]] = []
         self._commits: list[tuple[str, ICommit]] = []
+        self._quiet = False
 
     @property
     def concurrent(self) -> bool:
@@ -49,24 +50,30 @@ class Answer:
         if key == "y":
             self._values["sent"] = False
 
-    def settle(self, key: str, commit: ICommit) -> None:
-        """Take note that the result of a command is true only after a commit."""
+    def settle(self, key: str, commit: ICommit, quiet: bool = False) -> None:
+        """Take note that the result of a command is true only after a commit.
+
+        quiet: nothing is to be said, unless something fails or there is more to say than `sent`.
+        """
         self._commits.append((key, commit))
+        self._quiet |= quiet
 
     def pending(self) -> ICommit | None:
         """Return what the answer must wait for, None if nothing."""
         commits = [commit for _, commit in self._commits if not commit.done]
         return Together(commits) if len(commits) > 1 else commits[0] if commits else None
 
-    def after(self, _: RTOCError | None) -> Message:
+    def after(self, _: RTOCError | None) -> Message | None:
         """Return the answer now that all its commits are done; the keys of those that failed are failed."""
         return self.message()
 
-    def message(self) -> Message:
-        """Return the answer, as true as the commits that are done make it."""
+    def message(self) -> Message | None:
+        """Return the answer, as true as the commits that are done make it; None to say nothing."""
         for key, commit in self._commits:
             if commit.error is not None:
                 self.fail(key, commit.error)
+        if self._quiet and not self._errors and self._values.keys() <= {"sent"}:
+            return None
         value: dict[str, Any] = {"error": bool(self._errors), **self._values}
         if self._errors:
             value["errors"] = self._errors
@@ -78,12 +85,12 @@ class Answer:
 _SENT = Message({"error": False, "sent": True})
 
 
-def plainly_sent(error: RTOCError | None) -> Message:
+def plainly_sent(error: RTOCError | None) -> Message | None:
     """Return the answer to plain data: that it was stored, or why not."""
     return _SENT if error is None else _unsent(error, {})
 
 
-def sent_with(request_id: msgspec.Raw) -> Callable[[RTOCError | None], Message]:
+def sent_with(request_id: msgspec.Raw) -> Telling:
     """Return what `plainly_sent` does, with the id of the request in the answer."""
     if not request_id:
         return plainly_sent
@@ -93,7 +100,7 @@ def sent_with(request_id: msgspec.Raw) -> Callable[[RTOCError | None], Message]:
     )
 
 
-def _unsent(error: RTOCError, echo: Mapping[str, Any]) -> Message:
+def _unsent(error: RTOCError, echo: Mapping[str, Any]) -> Message | None:
     answer = Answer()
     answer.fail("y", error)
     answer.add(echo)

@@ -25,6 +25,7 @@ DATA_KEYS: Mapping[str, Any] = {
     "unit": lenient(str | list[str | None] | None),
     "plot": lenient(bool),
     "hold": lenient(Literal["off", "on", "mergeX", "mergeY"]),
+    "ack": lenient(Literal["received", "stored", "durable", "none"]),
 }
 """The keys that belong to y, with the types that are published for them."""
 

@@ -11,22 +11,22 @@ from ..errors import RTOCError
 from ..interfaces import ICommit
 from .codec import Message
 
-Telling = Callable[[RTOCError | None], Message]
-"""Makes the message out of a commit's outcome: None, or why it failed."""
+Telling = Callable[[RTOCError | None], Message | None]
+"""Makes the message out of a commit's outcome (None, or why it failed); None to say nothing."""
 
 
 class Promises:
     """Messages in the order in which they were given; one that waits holds back those after it.
 
-    speak: sends messages, at once.
+    speak: sends messages, at once; None is nothing to say.
     """
 
-    def __init__(self, speak: Callable[[Sequence[Message]], None]) -> None:
+    def __init__(self, speak: Callable[[Sequence[Message | None]], None]) -> None:
         self._speak = speak
         self._waiting: deque[tuple[ICommit, Telling]] = deque()
         self._awaited: ICommit | None = None
 
-    def say(self, message: Message) -> None:
+    def say(self, message: Message | None) -> None:
         """Say it after all that waits."""
         if self._waiting:
             self._waiting.append((self._waiting[-1][0], lambda _: message))
@@ -71,6 +71,11 @@ class Together:
     def error(self) -> RTOCError | None:
         """Return why the first one failed that did, None if none has."""
         return next((commit.error for commit in self._commits if commit.error is not None), None)
+
+    @property
+    def durable(self) -> bool:
+        """Return whether all of them wait for the disk itself."""
+        return all(commit.durable for commit in self._commits)
 
     def when_done(self, callback: Callable[[], None]) -> None:
         """Call back once all of them are done; at once if they are done already."""
