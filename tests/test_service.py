@@ -118,8 +118,9 @@ class PartsTests(ServiceCase):
         found = service.facts(self.config(RTOC_NAME="Lab", RTOC_TLS_PORT="443", RTOC_PORT="5051"), "normal")
         self.assertIsInstance(found, ServerFacts)
         self.assertEqual((found.name, found.port, found.tls), ("Lab", 5051, True))
-        self.assertEqual(service.facts(self.config(RTOC_PORT="unix:/run/x")).port, "unix:/run/x")
-        self.assertNotEqual(service.facts(self.config()).boot, found.boot)
+        self.assertEqual(found.durability, "normal")
+        self.assertEqual(service.facts(self.config(RTOC_PORT="unix:/run/x"), "none").port, "unix:/run/x")
+        self.assertNotEqual(service.facts(self.config(), "none").boot, found.boot)
 
     def test_reboot(self) -> None:
         self.assertIsNone(service.reboot(self.config(), self.reactor))
