@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from .blobs import pack_chunk, pack_journal, plain, unpack_journal
 from .catalog import IdColumn, join, split, summarize
 from .decimate import decimate
 from .documents import from_text
+from .kept import Kept
 from .place import make_private
 from .reader import OUTLINE_RATIO, Reader, read_chunk, summary_of
 from .schema import upgrade
@@ -40,23 +40,6 @@ _LARGE_CHUNK = (
 """In the words of the index `chunks_to_pack`."""
 
 _ALL = Window()
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What a store remembers at its start; the journal's columns are not in the summaries yet.
-
-    damaged: how many samples of the journal could not be read, and were set aside.
-    """
-
-    devices: list[tuple[int, str]]
-    signals: list[tuple[Signal, SignalSummary | None]]
-    journal: tuple[IdColumn, FloatColumn, FloatColumn]
-    documents: dict[str, Any]
-    last_device: int
-    last_signal: int
-    last_event: int
-    damaged: int
 
 
 @dataclass(frozen=True)

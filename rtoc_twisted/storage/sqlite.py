@@ -19,9 +19,10 @@ from ..interfaces import IStorage
 from ..model import Columns, Event, FloatColumn, Hold, Signal, SignalName, SignalSummary, Window
 from .catalog import summarize
 from .commit import Commit
-from .database import Database, Kept, open_database
+from .database import Database, open_database
 from .documents import from_text, to_text
 from .group import Group, Task, Values
+from .kept import Kept
 from .known import Known
 from .place import claim
 from .reader import Reader

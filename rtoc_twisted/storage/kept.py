@@ -1,0 +1,26 @@
+"""What a store remembers when it is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..model import FloatColumn, Signal, SignalSummary
+from .catalog import IdColumn
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a store remembers at its start; the journal's columns are not in the summaries yet.
+
+    damaged: how many samples of the journal could not be read, and were set aside.
+    """
+
+    devices: list[tuple[int, str]]
+    signals: list[tuple[Signal, SignalSummary | None]]
+    journal: tuple[IdColumn, FloatColumn, FloatColumn]
+    documents: dict[str, Any]
+    last_device: int
+    last_signal: int
+    last_event: int
+    damaged: int
