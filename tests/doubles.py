@@ -154,6 +154,7 @@ class Rooms:
     house: House
     directory: Path
     reboots: list[None] = field(default_factory=list)
+    reboot_codes: list[int | OSError | None] = field(default_factory=list)
 
     def wall(self) -> float:
         """Return what the server takes for the time, in seconds since the epoch."""
@@ -213,12 +214,21 @@ def house(
     """Build everything behind the sockets: MemoryStorage and a new Clock unless others are given.
 
     directory: for exports and backups, the present one unless given; reboot: whether a command is
-    configured (it is counted in `reboots`); sources: further commands.
+    configured (it is counted in `reboots`, and ends with the next of `reboot_codes`, else with 0);
+    sources: further commands.
     """
     clock = Clock() if clock is None else clock
     storage = MemoryStorage() if storage is None else storage
     directory = Path.cwd() if directory is None else directory
     reboots: list[None] = []
+    reboot_codes: list[int | OSError | None] = []
+
+    def run_reboot() -> int | None:
+        reboots.append(None)
+        code = reboot_codes.pop(0) if reboot_codes else 0
+        if isinstance(code, OSError):
+            raise code
+        return code
 
     def wall() -> float:
         return EPOCH + clock.seconds()
@@ -265,7 +275,7 @@ def house(
                 clock=wall,
                 export_dir=directory / "export",
                 counters=counters,
-                reboot=(lambda: execute(reboots.append, None)) if reboot else None,
+                reboot=(lambda: execute(run_reboot)) if reboot else None,
             ),
             PluginCommands(),
             AutomationCommands(),
@@ -283,7 +293,9 @@ def house(
         login_seconds=login_seconds,
         max_subscriptions=max_subscriptions,
     )
-    return Rooms(clock, storage, events, recorder, auth, hub, settings, table, shared, directory, reboots)
+    return Rooms(
+        clock, storage, events, recorder, auth, hub, settings, table, shared, directory, reboots, reboot_codes
+    )
 
 
 def _facts(directory: Path) -> ServerFacts:

@@ -129,6 +129,20 @@ class CallTests(Base):
         self.assertIs(self.ask(reboot=True)["reboot"], True)
         self.assertEqual(self.rooms.reboots, [None])
 
+    def test_a_reboot_that_fails_is_told(self) -> None:
+        self.build(reboot=True)
+        # The command's own code, or None where a signal ended it.
+        for code in (1, 127, None):
+            self.rooms.reboot_codes.append(code)
+            self.assertEqual(self.code(reboot=True), "internal")
+        self.assertIs(self.ask(reboot=True)["reboot"], True)
+
+    def test_a_command_that_is_not_there(self) -> None:
+        self.build(reboot=True)
+        self.rooms.reboot_codes.append(FileNotFoundError(2, "No such file or directory"))
+        self.assertEqual(self.code(reboot=True), "not-available")
+        self.assertEqual(self.flushLoggedErrors(), [])
+
     def test_permissions(self) -> None:
         reader = Account("reader", Permission.READ, token_hash=token_hash("r"))
         operator = Account("operator", Permission.READ | Permission.CONTROL, token_hash=token_hash("o"))

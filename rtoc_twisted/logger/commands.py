@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from zope.interface import implementer
 
 from ..command import Command, command, require, tagged
-from ..errors import BadValue, NotAvailable
+from ..errors import BadValue, NotAvailable, RTOCError
 from ..interfaces import ICommandSource, IConnection, IEvents, IRecorder, IStorage
 from ..model import Permission
 from ..wire.codec import check_value
@@ -20,15 +20,16 @@ from .export import WRITERS, Exporter, below
 from .info import ServerFacts, hello, info
 from .settings import Settings
 
-Reboot = Callable[[], Deferred[None]]
+Reboot = Callable[[], Deferred[int | None]]
 
 
 @implementer(ICommandSource)
 class LoggerCommands:
     """Answers `logger`: each call in it by a method, what none understands is echoed.
 
-    counters: what the buffers of the server have counted; reboot: starts the command that the
-    configuration names, None where it names none.
+    counters: what the buffers of the server have counted; reboot: runs the command that the
+    configuration names and fires with its exit code, None where a signal ended it; None where the
+    configuration names none.
     """
 
     def __init__(
@@ -147,7 +148,13 @@ class LoggerCommands:
             return wanted
         if self._reboot is None:
             raise NotAvailable("logger.reboot: the configuration names no command (logger.reboot_command)")
-        yield self._reboot()
+        try:
+            code = yield self._reboot()
+        except OSError as error:
+            raise NotAvailable(f"logger.reboot: the command cannot be run: {error.strerror}") from None
+        if code != 0:
+            ended = "was ended by a signal" if code is None else f"failed with the code {code}"
+            raise RTOCError(f"logger.reboot: the command {ended}")
         return True
 
 
