@@ -25,7 +25,7 @@ from zope.interface.verify import verifyObject
 from rtoc_twisted.errors import BadValue, StorageFailed, TooLarge
 from rtoc_twisted.interfaces import ICommit, IStorage
 from rtoc_twisted.model import Event, Hold, SignalName, SignalSummary, Window
-from rtoc_twisted.storage import database
+from rtoc_twisted.storage import chunks, database
 from rtoc_twisted.storage.memory import MemoryStorage
 from rtoc_twisted.storage.sqlite import SqliteStorage
 from rtoc_twisted.storage.writer import WriterThread
@@ -460,7 +460,7 @@ class SqliteContractTest(ContractTests, SynchronousTestCase):
 
     def setUp(self) -> None:
         self.patch(database, "FOLD_AT_ROWS", 2)
-        self.patch(database, "CHUNK_SAMPLES", 3)
+        self.patch(chunks, "CHUNK_SAMPLES", 3)
         self.bench = Bench(Path(self.mktemp()), self.queues, max_signals=4)
         self.addCleanup(self.let_go)
         self.storage = self.bench.storage
@@ -777,7 +777,7 @@ class RandomSequencesTest(SynchronousTestCase):
     def test_random_sequences(self) -> None:
         self.patch(database, "FOLD_AT_VALUES", 40)
         self.patch(database, "FOLD_AT_ROWS", 6)
-        self.patch(database, "CHUNK_SAMPLES", 16)
+        self.patch(chunks, "CHUNK_SAMPLES", 16)
         base = Path(self.mktemp())
         base.mkdir()
         self.patch(Against, "base", base)

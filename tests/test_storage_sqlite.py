@@ -19,7 +19,7 @@ from rtoc_twisted.errors import NotAvailable, StorageFailed
 from rtoc_twisted.events.log import EventLog
 from rtoc_twisted.model import Columns, Event, Hold, Names, Samples, SignalName, Window
 from rtoc_twisted.recorder import Recorder
-from rtoc_twisted.storage import database, reader
+from rtoc_twisted.storage import chunks, database, reader
 from rtoc_twisted.storage.schema import UPGRADES
 from tests.storage_support import (
     BROKEN,
@@ -96,7 +96,7 @@ class FoldTest(BenchCase):
 
     def test_folding_changes_nothing(self) -> None:
         for chunk in (1, 2, 3, 100):
-            self.patch(database, "CHUNK_SAMPLES", chunk)
+            self.patch(chunks, "CHUNK_SAMPLES", chunk)
             self.fill()
             before = self.read_all()
             self.assertEqual(self.count("journal"), 9)

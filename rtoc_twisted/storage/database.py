@@ -17,27 +17,21 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import NotAvailable, StorageFailed
-from ..model import Columns, Event, FloatColumn, Hold, Signal, SignalName, SignalSummary, Window
-from .blobs import pack_chunk, pack_journal, plain, unpack_journal
-from .catalog import IdColumn, join, split, summarize
-from .decimate import decimate
+from ..model import Event, FloatColumn, Hold, Signal, SignalName, SignalSummary, Window
+from .blobs import pack_journal, unpack_journal
+from .catalog import IdColumn, split
+from .chunks import Chunks
 from .documents import from_text
 from .kept import Kept
 from .place import make_private
-from .reader import OUTLINE_RATIO, Reader, read_chunk, summary_of
+from .reader import Reader, summary_of
 from .schema import upgrade
-from .select import bounds, fresh
+from .select import fresh
 
 FOLD_AT_VALUES = 131_072
 FOLD_AT_ROWS = 2_048
 STEP_VALUES = 8_192
 STEP_SIGNALS = 16
-CHUNK_SAMPLES = 16_384
-
-_LARGE_CHUNK = (
-    "SELECT id, x_min, x_max, data FROM chunks WHERE packed = 0 AND samples >= 4096 ORDER BY id LIMIT 1"
-)
-"""In the words of the index `chunks_to_pack`."""
 
 _ALL = Window()
 
@@ -65,6 +59,7 @@ class Database(Reader):
         self._journal_values = 0
         self._journal_rows = 0
         self._folding: _Folding | None = None
+        self.chunks = Chunks(self._sql)
 
     def upgrade(self) -> None:
         """Bring the schema up to date and take stock of the journal; raises NotAvailable if it is newer."""
@@ -187,9 +182,7 @@ class Database(Reader):
 
     def replace(self, signal_id: int, x: FloatColumn, y: FloatColumn) -> None:
         """Enter a signal's samples instead of those that it had."""
-        self._sql.execute("DELETE FROM chunks WHERE signal_id = ?", (signal_id,))
-        self._add_chunks(signal_id, x, y)
-        self._sum_up(signal_id, summarize(x, y) if len(x) else None, self._last_journal)
+        self.chunks.replace(signal_id, x, y, self._last_journal)
 
     def merge(
         self, signal_id: int, x: FloatColumn, y: FloatColumn, hold: Hold
@@ -207,7 +200,7 @@ class Database(Reader):
         """Remove signals with their samples and events, and these devices; return the count of events."""
         events = 0
         for number in ids:
-            self._sql.execute("DELETE FROM chunks WHERE signal_id = ?", (number,))
+            self.chunks.remove(number)
             events += self._sql.execute("DELETE FROM events WHERE signal_id = ?", (number,)).rowcount
             self._sql.execute("DELETE FROM signals WHERE id = ?", (number,))
         self._sql.executemany("DELETE FROM devices WHERE name = ?", [(name,) for name in devices])
@@ -284,7 +277,7 @@ class Database(Reader):
         upto, values, signals = self._folding.upto, 0, 0
         with self.transaction():
             for number, x, y in self._folding.parts:
-                self._extend(number, x, y, upto)
+                self.chunks.extend(number, x, y, upto)
                 values, signals = values + len(x), signals + 1
                 if values >= STEP_VALUES or signals >= STEP_SIGNALS:
                     return True
@@ -293,85 +286,10 @@ class Database(Reader):
         self._take_stock()
         return False
 
-    def _extend(self, signal_id: int, x: FloatColumn, y: FloatColumn, upto: int) -> None:
-        row = self._sql.execute(
-            "SELECT samples, first_x, last_x, last_y, x_min, x_max FROM signals WHERE id = ? AND folded < ?",
-            (signal_id, upto),
-        ).fetchone()
-        if row is None:
-            # Removed, or replaced, since the folding began.
-            return
-        self._sum_up(signal_id, join(summary_of(row), summarize(x, y)), upto)
-        # A chunk is rewritten only with at least as many new samples: each is written log n times at most.
-        newest = self._newest_chunk(signal_id)
-        while newest and newest[1] <= len(x) and newest[1] + len(x) <= CHUNK_SAMPLES:
-            try:
-                old_x, old_y = read_chunk(newest[2], newest[3])
-            except StorageFailed:
-                # Reads of this signal tell it; the journal has to be folded all the same.
-                break
-            x, y = np.concatenate((old_x, x)), np.concatenate((old_y, y))
-            self._sql.execute("DELETE FROM chunks WHERE id = ?", (newest[0],))
-            newest = self._newest_chunk(signal_id)
-        self._add_chunks(signal_id, x, y)
-
-    def _newest_chunk(self, signal_id: int) -> tuple[int, int, int, bytes] | None:
-        row: tuple[int, int, int, bytes] | None = self._sql.execute(
-            "SELECT id, samples, packed, data FROM chunks WHERE signal_id = ? ORDER BY id DESC LIMIT 1",
-            (signal_id,),
-        ).fetchone()
-        return row
-
     def pack_step(self) -> bool:
         """Pack a large chunk and draw its outline, in a transaction; return whether there was one."""
-        row = self._sql.execute(_LARGE_CHUNK).fetchone()
-        if row is None:
-            return False
-        number, low, high, data = row
-        try:
-            x, y = read_chunk(0, data)
-        except StorageFailed:
-            # Reads of its signal tell it; the others are to be packed all the same.
-            with self.transaction():
-                self._sql.execute("UPDATE chunks SET packed = 1 WHERE id = ?", (number,))
-            return True
-        outline = decimate(Columns(x, y, low, high), len(x) // OUTLINE_RATIO)
-        packed = pack_chunk(x, y)
         with self.transaction():
-            self._sql.execute("UPDATE chunks SET packed = 1, data = ? WHERE id = ?", (packed, number))
-            self._sql.execute(
-                "INSERT INTO outlines (chunk_id, data) VALUES (?, ?)", (number, plain(outline.x, outline.y))
-            )
-        return True
-
-    def _add_chunks(self, signal_id: int, x: FloatColumn, y: FloatColumn) -> None:
-        for start in range(0, len(x), CHUNK_SAMPLES):
-            self._add_chunk(signal_id, x[start : start + CHUNK_SAMPLES], y[start : start + CHUNK_SAMPLES])
-
-    def _add_chunk(self, signal_id: int, x: FloatColumn, y: FloatColumn) -> None:
-        self._sql.execute(
-            "INSERT INTO chunks (signal_id, samples, x_min, x_max, data) VALUES (?, ?, ?, ?, ?)",
-            (signal_id, len(x), *bounds(x), plain(x, y)),
-        )
-
-    def _sum_up(self, signal_id: int, summary: SignalSummary | None, folded: int) -> None:
-        figures = (
-            (0, None, None, None, None, None)
-            if summary is None
-            else (
-                summary.count,
-                summary.first_x,
-                summary.last_x,
-                summary.last_y,
-                summary.x_min,
-                summary.x_max,
-            )
-        )
-        self._sql.execute(
-            "UPDATE signals SET folded = ?, samples = ?, first_x = ?, last_x = ?, last_y = ?, x_min = ?,"
-            " x_max = ? WHERE id = ?",
-            (folded, *figures, signal_id),
-        )
+            return self.chunks.pack_one()
 
 
 def open_database(path: Path, fsync: bool) -> tuple[Database, Kept]:

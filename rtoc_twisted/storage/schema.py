@@ -74,20 +74,66 @@ UPGRADES: Sequence[str] = (
         value TEXT NOT NULL
     );
     """,
+    """
+    ALTER TABLE signals ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE signals ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE rollups (
+        id INTEGER PRIMARY KEY,
+        chunk_id INTEGER NOT NULL,
+        width REAL NOT NULL,
+        data BLOB NOT NULL,
+        UNIQUE (chunk_id, width)
+    );
+    CREATE TRIGGER rollups_go_with_chunk AFTER DELETE ON chunks
+    BEGIN
+        DELETE FROM rollups WHERE chunk_id = OLD.id;
+    END;
+    CREATE TABLE sources (
+        name TEXT PRIMARY KEY,
+        seen TEXT NOT NULL,
+        used INTEGER NOT NULL
+    );
+    CREATE TABLE calendar (
+        chunk_id INTEGER PRIMARY KEY,
+        moment REAL NOT NULL
+    );
+    CREATE TABLE lost (
+        id INTEGER PRIMARY KEY,
+        signal_id INTEGER NOT NULL,
+        samples INTEGER NOT NULL,
+        x_min REAL,
+        x_max REAL,
+        packed INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        moment REAL NOT NULL
+    );
+    """,
 )
 """Upgrade i makes version i + 1 of version i. Never edit one that was released: append.
 
 signals.folded is the number of the newest journal row that says nothing more of that signal: what
 it held of it is in chunks, or was replaced; samples .. x_max sum up the chunks alone. A large chunk
 is packed when it is quiet, and gets an outline: itself in few samples, for reads that want no more.
-`damaged` holds journal rows whose checksum was wrong, out of the way of everything else.
+`damaged` holds journal rows whose checksum was wrong, out of the way of everything else, `lost` such
+chunks. chunks.packed is 0 for plain columns, 1 for packed ones, 2 where only the outline is left of the
+samples; `samples` is always how many were recorded. signals.epoch changes when the samples are replaced,
+signals.dropped is how many of the oldest are gone for good. A row of `calendar` says that chunks from that
+one on were written at that moment (seconds since the epoch) or later. `sources` says which batches of a
+source were seen, and `used` puts sources in the order of their last use.
+
+An upgrade only adds: it takes no longer for a large file than for a small one.
 """
+
+
+_COPIED = 256 << 20
+"""Bytes of the largest file that is copied before it is upgraded."""
 
 
 def upgrade(connection: sqlite3.Connection, path: Path, upgrades: Sequence[str] = UPGRADES) -> None:
     """Bring a database to the newest version, each step in a transaction of its own.
 
-    A copy of a file that is not new is kept beside it as `NAME.vN` before its first upgrade.
+    A copy of a file that is not new is kept beside it as `NAME.vN` before its first upgrade, unless copying
+    would take long: each step is all or nothing anyway.
     Raises NotAvailable if the file is of a newer version than this program.
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -96,7 +142,7 @@ def upgrade(connection: sqlite3.Connection, path: Path, upgrades: Sequence[str] 
             f"{path} was written by a newer version of rtoc_twisted "
             f"(schema {version}, this one knows {len(upgrades)}): upgrade rtoc_twisted"
         )
-    if 0 < version < len(upgrades):
+    if 0 < version < len(upgrades) and path.stat().st_size <= _COPIED:
         _copy(connection, path.with_name(f"{path.name}.v{version}"))
     for number, script in enumerate(upgrades[version:], start=version + 1):
         connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
