@@ -5,7 +5,7 @@ SSLYZE_VENV := .venv-sslyze
 SSLYZE := $(SSLYZE_VENV)/bin/sslyze
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test tools check benchmark clean
+.PHONY: help run test tools torture check benchmark clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -18,6 +18,9 @@ test: tools $(VENV)/installed-test $(SSLYZE) ## run all tests; TESTS="tests.test
 
 tools:
 	@PYTHON=$(PYTHON) scripts/debian_packages.sh ensurepip systemd-analyze chromium
+
+torture: $(VENV)/installed-test ## kill the recorder 500 times in the middle of its work, twice; ROUNDS=50 is shorter
+	ROUNDS=$(or $(ROUNDS),500) $(VENV)/bin/python -m twisted.trial tests.test_kill
 
 check: $(VENV)/installed-dev ## lint, format, types and import arrows
 	$(VENV)/bin/ruff check .

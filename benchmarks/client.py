@@ -1,6 +1,6 @@
 """Raw clients: ready frames out, answers counted, as little work a message as Python allows.
 
-RFC 6455: the handshake of section 4, frames as section 5.2 has them.
+RFC 6455: the handshake of section 4, frames as section 5.2 has them, fragments as section 5.4 does.
 """
 
 from __future__ import annotations
@@ -10,18 +10,21 @@ import socket
 import time
 from collections.abc import Sequence
 from itertools import cycle
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import orjson
 
 from .peer import ANSWER
 
+_FINAL = 0x80
 _TEXT = 0x81
 _PING = 0x89
+_FRAMES = (_TEXT, _TEXT ^ _FINAL, 0, _FINAL, _PING)
+"""What may come: text, the first, middle and last fragments of text, pings."""
 _MASK = b"\x9d\x27\x5e\xa3"
 _READ = 1 << 18
-_PATIENCE = 10.0
+PATIENCE = 10.0
 """Seconds without a byte after which a server has failed."""
 
 _EXPECTED = bytes((_TEXT, len(ANSWER))) + ANSWER
@@ -46,45 +49,62 @@ def masked_frame(payload: bytes) -> bytes:
 
 
 class Answers:
-    """Reads a server's frames out of its bytes, however those are cut."""
+    """Reads a server's messages out of its bytes, however those are cut, and the messages into fragments."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
+        self._message = bytearray()
+        self._first = 0
+        self._left = 0
 
     def count(self, data: bytes) -> int:
         """Return how many answers the next bytes complete; raises ServerFailed if one is a refusal."""
-        data = self._rest + data
-        whole = len(data) // len(_EXPECTED)
-        if data.startswith(_EXPECTED * whole):
+        self._rest += data
+        whole = 0 if self._left else len(self._rest) // len(_EXPECTED)
+        if whole and self._rest.startswith(_EXPECTED * whole):
             # Nearly always: no need to look at each.
-            data = data[whole * len(_EXPECTED) :]
+            del self._rest[: whole * len(_EXPECTED)]
         else:
             whole = 0
-        self._rest = b""
-        payloads = self.payloads(data)
+        payloads = self.payloads()
         refused = next((payload for payload in payloads if payload != ANSWER), None)
         if refused is not None:
             raise ServerFailed(f"refused: {refused[:200].decode(errors='replace')}")
         return whole + len(payloads)
 
-    def payloads(self, data: bytes) -> list[bytes]:
+    def payloads(self, data: bytes = b"") -> list[bytearray]:
         """Return the messages that the next bytes complete, pushes left out."""
-        data = self._rest + data
-        found, start = [], 0
-        while len(data) - start >= 2:
-            first, length = data[start], data[start + 1]
-            body = start + 2 + {126: 2, 127: 8}.get(length, 0)
-            if length >= 126:
-                length = int.from_bytes(data[start + 2 : body], "big")
-            if len(data) < body + length:
+        self._rest += data
+        found = []
+        while self._left or self._begin():
+            part = self._rest[: self._left]
+            del self._rest[: len(part)]
+            self._left -= len(part)
+            if self._first == _PING:
+                continue
+            self._message += part
+            if self._left:
                 break
-            start = body + length
-            if first == _TEXT:
-                found.append(data[body:start])
-            elif first != _PING:
-                raise ServerFailed(f"an unexpected frame: {data[body - 2 : start][:200]!r}")
-        self._rest = data[start:]
+            if self._first & _FINAL:
+                found.append(self._message)
+                self._message = bytearray()
         return [payload for payload in found if not payload.startswith(_PUSHES)]
+
+    def _begin(self) -> bool:
+        """Take the head of the next frame, if it is there; a short frame waits until all of it is."""
+        rest = self._rest
+        if len(rest) < 2:
+            return False
+        first, length = rest[0], rest[1]
+        if first not in _FRAMES:
+            raise ServerFailed(f"an unexpected frame: {bytes(rest[:200])!r}")
+        body = 2 + {126: 2, 127: 8}.get(length, 0)
+        if len(rest) < (body if length >= 126 else body + length):
+            return False
+        self._first = first
+        self._left = int.from_bytes(rest[2:body], "big") if length >= 126 else length
+        del rest[:body]
+        return True
 
 
 class Client:
@@ -94,7 +114,7 @@ class Client:
     """
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._answers = Answers()
         self._shake_hands(port)
@@ -116,7 +136,7 @@ class Client:
         try:
             data = self.socket.recv(_READ)
         except TimeoutError:
-            raise ServerFailed(f"nothing came for {_PATIENCE:.0f} s") from None
+            raise ServerFailed(f"nothing came for {PATIENCE:.0f} s") from None
         if not data:
             raise ServerFailed("the server hung up")
         return data
@@ -125,14 +145,25 @@ class Client:
         """Receive once; return how many answers that completed. Raises ServerFailed on a refusal."""
         return self._answers.count(self._receive())
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Send one request and return its answer; raises ServerFailed if there is none in time."""
-        self.socket.sendall(masked_frame(orjson.dumps(request)))
-        deadline = time.monotonic() + _PATIENCE
+    def payloads(self) -> list[bytearray]:
+        """Receive once; return the messages that that completed."""
+        return self._answers.payloads(self._receive())
+
+    def answer(self, frame: bytes) -> bytearray:
+        """Send a request and return the payload of its answer; raises ServerFailed if none comes in time."""
+        self.socket.sendall(frame)
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            for payload in self._answers.payloads(self._receive()):
-                return cast("dict[str, Any]", orjson.loads(payload))
-        raise ServerFailed(f"no answer to {request}")
+            for payload in self.payloads():
+                return payload
+        raise ServerFailed("no answer in time")
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Send one request and return its answer; raises ServerFailed if none comes in time, or an error."""
+        answer: dict[str, Any] = orjson.loads(self.answer(masked_frame(orjson.dumps(request))))
+        if answer["error"]:
+            raise ServerFailed(f"refused: {answer['errors']}")
+        return answer
 
     def close(self) -> None:
         """Hang up."""
@@ -201,9 +232,9 @@ def pump(clients: Sequence[tuple[Client, Sequence[tuple[bytes, int]]]], window: 
                     selector.modify(sender.client.socket, wanted, sender)
             if not more and not any(sender.waiting for sender in senders):
                 return sum(sender.acknowledged for sender in senders)
-            ready = [(key.data, events) for key, events in selector.select(_PATIENCE)]
+            ready = [(key.data, events) for key, events in selector.select(PATIENCE)]
             if not ready:
-                raise ServerFailed(f"nothing came for {_PATIENCE:.0f} s")
+                raise ServerFailed(f"nothing came for {PATIENCE:.0f} s")
 
 
 def ping_pong(client: Client, frames: Sequence[bytes], seconds: float) -> list[float]:

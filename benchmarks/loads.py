@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,6 +119,6 @@ CONTESTS: dict[str, Contest] = {
 }
 
 
-def names(wanted: Sequence[str] | None) -> list[str]:
-    """Return the names of the contests that are wanted, in the order of the table; None means all."""
-    return [name for name in CONTESTS if not wanted or name in wanted]
+def names(contests: Iterable[str], wanted: Collection[str] | None) -> list[str]:
+    """Return the contests that are wanted, in the order of the table; None means all."""
+    return [name for name in contests if not wanted or name in wanted]

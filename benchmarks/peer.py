@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -22,14 +23,10 @@ class Sink(WebSocketServerProtocol):
         self.sendMessage(ANSWER)
 
 
-def main() -> None:
+def serve(protocol: Callable[[], WebSocketServerProtocol]) -> None:
     """Serve on a free port of the loopback interface, and print which."""
-    factory = WebSocketServerFactory()
-    factory.protocol = Sink
+    factory: Any = WebSocketServerFactory()
+    factory.protocol = protocol
     address: Any = reactor.listenTCP(0, factory, interface="127.0.0.1").getHost()
     print(f"listening on {address.host}:{address.port}", flush=True)
     reactor.run()
-
-
-if __name__ == "__main__":
-    main()

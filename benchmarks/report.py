@@ -1,4 +1,4 @@
-"""What the benchmarks say: about the machine, about each contest, about the store."""
+"""What the benchmarks say: about the machine, about each contest, about the stores."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import psutil
 
 from .rounds import Outcome, Round, Rounds, middle
+from .stored import Figure, Line
 
 _PACKAGES = ("rtoc_twisted", "Twisted", "autobahn", "orjson", "msgspec", "numpy")
 _COLUMNS = ("load", "peer", "rtoc", "ratio", "reach", "CPU us a message", "busy")
+_LINE_COLUMNS = ("stored", "peer", "rtoc", "ratio", "reach", "CPU ms")
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,15 @@ def heading(facts: dict[str, str]) -> str:
 
 def table(outcomes: Sequence[Outcome]) -> str:
     """Return the outcomes as a table, medians with (least..greatest) of each side."""
-    rows = [_COLUMNS, *map(_row, outcomes)]
+    return _aligned([_COLUMNS, *map(_row, outcomes)])
+
+
+def line_table(lines: Sequence[Line]) -> str:
+    """Return the lines about what is stored as a table, medians with (least..greatest) of each side."""
+    return _aligned([_LINE_COLUMNS, *map(_line_row, lines)])
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join(
@@ -82,6 +93,27 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
     )
 
 
+def _line_row(line: Line) -> tuple[str, ...]:
+    sides = line.peer, line.ours
+    reach = line.reach
+    return (
+        line.title,
+        *(f"{_figures(side)} {line.unit}" if side else "-" for side in sides),
+        f"{line.judged:.2f}" + ("" if line.reached else " !"),
+        f"{'>=' if reach.at_least else '<='} {reach.number}{f' {line.unit}' if reach.absolute else ''}",
+        " : ".join(_cpu(side) for side in sides),
+    )
+
+
+def _figures(side: Sequence[Figure]) -> str:
+    values = [one.value for one in side]
+    return f"{median(values):.1f} ({min(values):.1f}..{max(values):.1f})"
+
+
+def _cpu(side: Sequence[Figure]) -> str:
+    return f"{median(one.cpu for one in side) * 1e3:.1f}" if any(one.cpu for one in side) else "-"
+
+
 def _spread(rounds: Rounds, figure: Callable[[Round], float], form: str) -> str:
     figures = [figure(one) for one in rounds]
     least, greatest = form.format(min(figures)), form.format(max(figures))
@@ -100,8 +132,13 @@ def closing(durability: Durability) -> str:
     return f"after kill -9 and a new start the store holds {found}: {verdict}"
 
 
-def as_json(facts: dict[str, str], outcomes: Sequence[Outcome], durability: Durability) -> dict[str, Any]:
-    """Return everything measured, for programs."""
+def as_json(
+    facts: dict[str, str],
+    outcomes: Sequence[Outcome],
+    durability: Durability | None,
+    lines: Sequence[Line],
+) -> dict[str, Any]:
+    """Return everything measured, for programs; durability: None if nothing was sent."""
     return {
         "machine": facts,
         "outcomes": {
@@ -115,5 +152,17 @@ def as_json(facts: dict[str, str], outcomes: Sequence[Outcome], durability: Dura
             }
             for outcome in outcomes
         },
-        "durability": asdict(durability),
+        "durability": None if durability is None else asdict(durability),
+        "stored": {
+            line.name: {
+                "title": line.title,
+                "unit": line.unit,
+                "judged": line.judged,
+                "reach": line.reach.number,
+                "reached": line.reached,
+                "peer": [asdict(one) for one in line.peer],
+                "rtoc": [asdict(one) for one in line.ours],
+            }
+            for line in lines
+        },
     }

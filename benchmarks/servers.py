@@ -20,9 +20,11 @@ _ROOT = Path(__file__).parent.parent
 _LISTENING = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
 # Where click is installed, Autobahn colours a log line that nobody sees for every answer it sends: a bare
 # server has no click, whatever else is in the environment.
-_PEER = "import sys; sys.modules['click'] = None; from benchmarks.peer import main; main()"
+_BARE = "import sys; sys.modules['click'] = None; "
+_SINK = _BARE + "from benchmarks.peer import Sink, serve; serve(Sink)"
+_READING = _BARE + "from benchmarks.reading_peer import main; main(*sys.argv[1:])"
 _START_SECONDS = 20.0
-_LOOK_SECONDS = 0.02
+_LOOK_SECONDS = 0.002
 _ALL_AT_HAND = 10**12
 _BYTES_A_VALUE = 16
 """What `logger.info` counts for a value, as RTOC does: x and y, a float64 each."""
@@ -59,10 +61,49 @@ class Server:
         times = self._figures.cpu_times()
         return float(times.user + times.system)
 
+    def memory(self) -> tuple[float, float]:
+        """Return the bytes that are resident, and those less what is shared with others (RSS, PSS)."""
+        figures = self._figures.memory_full_info()
+        return float(figures.rss), float(figures.pss)
+
+    def stop(self) -> None:
+        """Let the process end in order; kills it where it does not."""
+        self._process.terminate()
+        try:
+            self._process.wait(_START_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
     def kill(self) -> None:
         """End the process with SIGKILL: it may write nothing any more."""
         self._process.kill()
         self._process.wait()
+
+
+def sink(log: Path) -> Server:
+    """Start the peer of the loads."""
+    return Server([sys.executable, "-c", _SINK], log)
+
+
+def reading_peer(log: Path, store: Path, way: str) -> Server:
+    """Start the peer of the questions about a store. way: see `reading_peer.main`."""
+    return Server([sys.executable, "-c", _READING, str(store), way], log)
+
+
+def ours(log: Path, state: Path) -> Server:
+    """Start our server on a directory."""
+    twistd = str(Path(sysconfig.get_path("scripts")) / "twistd")
+    options = ["--no-password", "--port", "tcp:0:interface=127.0.0.1", "--state-dir", str(state)]
+    return Server([sys.executable, twistd, "-n", "--pidfile=", "rtoc", *options], log)
+
+
+@contextmanager
+def running(server: Server) -> Iterator[Server]:
+    """Stop a server after a block."""
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 class Pair:
@@ -70,7 +111,7 @@ class Pair:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self.peer = Server([sys.executable, "-c", _PEER], directory / "peer.log")
+        self.peer = sink(directory / "peer.log")
         try:
             self.ours = self._start_ours()
         except BaseException:
@@ -78,11 +119,7 @@ class Pair:
             raise
 
     def _start_ours(self) -> Server:
-        twistd = str(Path(sysconfig.get_path("scripts")) / "twistd")
-        options = ["--no-password", "--port", "tcp:0:interface=127.0.0.1"]
-        state = ["--state-dir", str(self._directory / "state")]
-        command = [sys.executable, twistd, "-n", "--pidfile=", "rtoc", *options, *state]
-        return Server(command, self._directory / "ours.log")
+        return ours(self._directory / "ours.log", self._directory / "state")
 
     def stored_after_kill(self) -> int:
         """Kill our server, start it again on what is on disk, and return how many values it finds."""

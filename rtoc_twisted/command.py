@@ -14,7 +14,7 @@ from .model import Permission
 from .wire.request import Request, RequestSchema
 
 Handler = Callable[..., Any]
-"""handler(connection, argument) -> the keys of the answer as a dict, None, or a Deferred of either."""
+"""handler(connection, argument) -> the keys of the answer as a dict, Partly, None, or a Deferred of these."""
 
 _F = TypeVar("_F", bound=Handler)
 _TAG = "_rtoc_command"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, cast
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
@@ -16,11 +17,12 @@ from zope.interface import implementer
 from .command import Command, require
 from .errors import BadJSON, NotPermitted, RTOCError, TooLarge
 from .house import House
-from .interfaces import IAccount, ICommit, IConnection, IListener, IPeer, ISocket
+from .interfaces import IAccount, ICommit, IConnection, IListener, IPeer, ISocket, IStream
 from .model import Event, Permission, Plot, Samples, Selector, Signal
 from .wire import aes
 from .wire.answer import Answer, sent_with
-from .wire.answers import AUTHORIZED, NEW_CLIENT, NOT_AUTHORIZED, UNSPEAKABLE, plugins_changed
+from .wire.answers import AUTHORIZED, NEW_CLIENT, NOT_AUTHORIZED, UNSPEAKABLE, batch_told, plugins_changed
+from .wire.batch import Batch
 from .wire.codec import JSON, MSGPACK, AesDialect, Dialect, Message
 from .wire.promises import Promises, Telling
 from .wire.request import Request, is_msgpack, utf8
@@ -155,11 +157,15 @@ class Connection:
         else:
             self._work(answer)
 
-    def _record(self, data: Samples | Plot, request_id: msgspec.Raw) -> None:
+    def _record(self, data: Samples | Plot, request_id: msgspec.Raw, batch: Batch | None) -> None:
         self._dialect = JSON
         tell, recorder = sent_with(request_id), self._house.recorder
         try:
-            commit = recorder.append(data) if isinstance(data, Samples) else recorder.draw(data)
+            if batch is not None:
+                commit, duplicate = recorder.once(batch.source, batch.seq, data)
+                tell = sent_with(request_id, batch_told(batch.source, batch.seq, data, duplicate))
+            else:
+                commit = recorder.append(data) if isinstance(data, Samples) else recorder.draw(data)
         except Exception:
             self._promises.say(tell(self._explain("y", Failure())))
         else:
@@ -205,7 +211,7 @@ class Connection:
             for command in self._house.table.present(answer.request):
                 try:
                     result = self._do(command, answer)
-                    answer.add((yield result) if isinstance(result, Deferred) else result)
+                    answer.add((yield result) if isinstance(result, Deferred) else result, command.key)
                 except _LoginRefused:
                     return
                 except Exception:
@@ -257,9 +263,17 @@ class Connection:
 
     def _speak(self, messages: Sequence[Message | None]) -> None:
         if self._open:
-            self._socket.send(b"".join([self._frame(message) for message in messages if message is not None]))
+            self._send([self._frame(message) for message in messages if message is not None])
 
-    def _frame(self, message: Message) -> bytes:
+    def _send(self, frames: Sequence[bytes | IStream]) -> None:
+        for kind, run in groupby(frames, type):
+            if kind is bytes:
+                self._socket.send(b"".join(cast("Iterator[bytes]", run)))
+            else:
+                for stream in run:
+                    self._socket.send(stream)
+
+    def _frame(self, message: Message) -> bytes | IStream:
         try:
             return self._dialect.frame(message)
         except Exception as error:
@@ -359,7 +373,7 @@ class Connection:
         wants, frame = self._selector.wants, self._dialect.frame
         pushes = self._house.pushes.of_samples(signals, samples)
         if self._open:
-            self._socket.send(b"".join(frame(push) for signal, push in pushes if wants(signal.name)))
+            self._send([frame(push) for signal, push in pushes if wants(signal.name)])
 
     def plot_drawn(self, signal: Signal, plot: Plot) -> None:
         """Push P2 with the samples that a plot added."""

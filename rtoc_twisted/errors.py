@@ -80,3 +80,9 @@ class StorageFailed(RTOCError):
 
     code = "internal"
     retriable = True
+
+
+class Damaged(StorageFailed):
+    """What was kept cannot be read: its checksum is wrong."""
+
+    retriable = False

@@ -13,9 +13,12 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .command import Command
     from .errors import RTOCError
     from .model import (
+        Buckets,
         Columns,
         Event,
         FloatColumn,
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
         Signal,
         SignalName,
         SignalSummary,
+        Sums,
         Window,
     )
 
@@ -106,7 +110,18 @@ class IStorage(Interface):
     def read(requests: Sequence[tuple[int, Window]]) -> Deferred[list[Columns]]:
         """Read several signals out of one snapshot; fires with a Columns for each request, in order.
 
-        A signal that is unknown reads as empty.
+        A signal that is unknown reads as empty. Fails with StorageFailed where samples on disk are damaged,
+        BadValue where a page's cursor has no meaning any more; where a window says `partly`, its Columns
+        tell that, with what can be read.
+        """
+
+    def aggregate(requests: Sequence[tuple[int, Window, Buckets]]) -> Deferred[list[Sums]]:
+        """Sum several signals up out of one snapshot; fires with the Sums of each request, in order.
+
+        Of the windows, the bounds of x and `partly` count. Samples whose x is not finite or whose y is NaN
+        are left out. Where single samples are gone, buckets of what was kept of them count as soon as they
+        overlap the window. Fails, or tells where a window says `partly`: BadValue where the width is
+        none that can be had of what was kept, TooLarge past the limit of buckets, StorageFailed.
         """
 
     def remove_signals(ids: Iterable[int]) -> Deferred[tuple[int, int]]:
@@ -117,7 +132,23 @@ class IStorage(Interface):
         """
 
     def clear() -> Deferred[None]:
-        """Remove everything recorded and start all numbers again; fires after the commit."""
+        """Remove everything recorded and start all numbers again; fires after the commit.
+
+        Which batches were seen stays known: what was cleared does not come back by a late resend.
+        """
+
+    def seen_batch(source: str, seq: int) -> ICommit | None:
+        """Return the commit that carries a batch (done if it is stored), None if the batch is new.
+
+        Raises BadValue if it is so old that this is not known any more. Whoever records a new batch asks
+        first, then writes, then calls `add_batch`, all in one turn.
+        """
+
+    def add_batch(source: str, seq: int) -> ICommit:
+        """Take note of a batch together with what was written in this turn; return the commit.
+
+        For a batch that was seen it returns a commit that comes after the one that carried it.
+        """
 
     def add_event(signal_id: int, event: Event) -> tuple[Event, ICommit]:
         """Take an event; return it with its number, and the commit that carries it."""
@@ -133,6 +164,15 @@ class IStorage(Interface):
 
     def put_document(key: str, value: Any) -> ICommit:
         """Keep a JSON value under that key."""
+
+    def copy_to(path: Path) -> Deferred[None]:
+        """Write a copy of everything to a new file, in a thread, while recording goes on.
+
+        Fires when the copy is on disk; it holds every write taken before the call. Until then what the store
+        writes beside its file cannot begin anew, and grows. Fails with BadValue if there is a file of that
+        name, StorageFailed if the disk refuses or the store is closed meanwhile, NotAvailable if there is
+        nothing on disk to copy; then it leaves nothing behind.
+        """
 
     def flush() -> Deferred[None]:
         """Fire when all that was taken is on disk; fails if it could not be."""
@@ -191,6 +231,18 @@ class IRecorder(Interface):
     def raise_event(event: Event) -> ICommit:
         """Keep an event, creating its signal if that is new; return the commit that carries it."""
 
+    def record(data: Samples | Plot | Event) -> ICommit:
+        """Do for data of any kind what its own method does; return the commit that carries it."""
+
+    def once(
+        source: str, seq: int, data: Samples | Plot | Event, durable: bool = False
+    ) -> tuple[ICommit, bool]:
+        """Record data unless this batch of its source was recorded before: then nobody is told again.
+
+        Returns the commit to wait for and whether it was a duplicate; durable: a commit that can still
+        be made durable together with all before it. Raises BadValue for a batch too old to tell.
+        """
+
     def remove(signals: Sequence[Signal]) -> Deferred[tuple[int, int]]:
         """Remove signals; fires with the counts of signals and events."""
 
@@ -238,14 +290,28 @@ class IAuth(Interface):
         """
 
 
+class IStream(Interface):
+    """A message too large for one frame: fragments (RFC 6455 section 5.4), each made when it is taken."""
+
+    size: int = Attribute("Bytes of what the fragments are made of.")
+    done: bool = Attribute("Whether the last fragment was taken.")
+
+    def take() -> bytes:
+        """Return the next fragment, a whole frame; raises what its encoding raised, and is useless then."""
+
+
 class ISocket(Interface):
     """All that a connection knows of a socket."""
 
     peer: IPeer = Attribute("Where it comes from.")
     congested: bool = Attribute("Whether what was sent is not leaving: stop working for this client.")
 
-    def send(frames: bytes) -> None:
-        """Send ready WebSocket frames. Never raises; a socket that is gone ignores it."""
+    def send(frames: bytes | IStream) -> None:
+        """Send ready WebSocket frames, or one message as a stream of them.
+
+        What is sent while a stream is under way waits until it is done. Never raises; a socket that is
+        gone ignores it.
+        """
 
     def close(code: int, reason: str) -> None:
         """Say goodbye (RFC 6455 section 7.4) and close."""

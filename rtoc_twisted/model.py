@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import RTOCError
+
 FloatColumn = NDArray[np.float64]
 
 HIDDEN_DEVICE = "RTOC"
@@ -130,32 +132,93 @@ class Event:
     number: int = 0
 
 
+class Cursor(NamedTuple):
+    """A place among a signal's samples: how many of its `epoch` came before it, those that are gone included.
+
+    epoch: changes when the samples are replaced, so that a place is never taken for one among others.
+    """
+
+    epoch: int
+    ordinal: int
+
+
+class Page(NamedTuple):
+    """The `limit` samples that came after a place; None: from the oldest on."""
+
+    after: Cursor | None
+    limit: int
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """Which samples of a signal to read: x_min < x <= x_max, the newest `newest`, at most `max_points`.
 
     None means no bound. `max_points` decimates so that spikes stay; `newest` counts samples in the
-    order of their arrival, before the bounds of x.
+    order of their arrival, before the bounds of x, and so does `page`, which goes with neither of these.
+    `partly`: what cannot be read is told with the rest, in place of failing the read of all.
     """
 
     x_min: float | None = None
     x_max: float | None = None
     max_points: int | None = None
     newest: int | None = None
+    page: Page | None = None
+    partly: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Columns:
     """Samples that were read: x, y: float64[n]; x_min, x_max: of the whole signal, NaN if it is empty.
 
-    `decimated` says that samples between these were left out.
+    left_out: how many samples of the window are not among them, because fewer were asked for or they are
+    gone; cursor: where a page ends; more: whether there are samples after it; error: why this is not all.
     """
 
     x: FloatColumn
     y: FloatColumn
     x_min: float
     x_max: float
-    decimated: bool = False
+    left_out: int = 0
+    cursor: Cursor | None = None
+    more: bool = False
+    error: RTOCError | None = None
+
+    @property
+    def decimated(self) -> bool:
+        """Return whether samples between these were left out."""
+        return self.left_out > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """How to sum samples up: by stretches [origin + k * width, origin + (k + 1) * width) of x.
+
+    width: finite, more than 0; limit: how many stretches with samples there may be, None for any number.
+    """
+
+    width: float
+    origin: float = 0.0
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sums:
+    """Samples summed up by buckets, those that have samples, in the order of x; all are float64[n].
+
+    start: where each bucket begins; total: the sum of y; deviation: the standard deviation of the
+    population; first, last: y at the least and the greatest x; error: why this is not all.
+    """
+
+    start: FloatColumn
+    count: FloatColumn
+    minimum: FloatColumn
+    maximum: FloatColumn
+    mean: FloatColumn
+    total: FloatColumn
+    deviation: FloatColumn
+    first: FloatColumn
+    last: FloatColumn
+    error: RTOCError | None = None
 
 
 @dataclass(frozen=True, slots=True)

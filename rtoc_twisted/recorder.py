@@ -40,6 +40,24 @@ class Recorder:
         # Changes with every subscription: the audiences that layouts remember are of one round.
         self._round = 0
 
+    def record(self, data: Samples | Plot | Event) -> ICommit:
+        """Record data of any kind; return the commit that carries it."""
+        if isinstance(data, Samples):
+            return self.append(data)
+        return self.draw(data) if isinstance(data, Plot) else self.raise_event(data)
+
+    def once(
+        self, source: str, seq: int, data: Samples | Plot | Event, durable: bool = False
+    ) -> tuple[ICommit, bool]:
+        """Record data unless this batch was recorded; return the commit to wait for, and whether it was."""
+        known = self._storage.seen_batch(source, seq)
+        if known is None:
+            self.record(data)
+        elif not durable:
+            return known, True
+        # Of data that is stored already only a later commit can say that it is durable.
+        return self._storage.add_batch(source, seq), known is not None
+
     def append(self, samples: Samples) -> ICommit:
         """Record values, creating signals that are new; return the commit that carries them."""
         layout: _Layout | None = samples.names.layout

@@ -39,11 +39,15 @@ from .logger.commands import LoggerCommands
 from .logger.export import Exporter
 from .logger.info import ServerFacts
 from .logger.settings import Settings
+from .model import Event, SignalName
 from .notify import Notifier
 from .plugins.commands import PluginCommands
 from .recorder import Recorder
+from .storage import reserve
 from .storage.commands import StorageCommands
 from .storage.memory import MemoryStorage
+from .storage.reading import ReadingCommands
+from .storage.retention import Keeping
 from .storage.sqlite import SqliteStorage
 from .storage.writer import WriterThread
 from .subscriptions import SubscriptionCommands
@@ -119,6 +123,10 @@ def build(config: Config, context: tls.SwappableContext, reactor: Any) -> Runnin
             fsync=config.storage.durability == "fsync",
             max_signals=limits.max_signals,
             ceiling=limits.write_behind_values,
+            keeping=keeping(config),
+            tell=lambda text, priority: recorder.raise_event(
+                Event(SignalName("RTOC", ""), text, time.time(), priority)
+            ),
         )
     )
     events = EventLog(storage)
@@ -146,9 +154,8 @@ def build(config: Config, context: tls.SwappableContext, reactor: Any) -> Runnin
     table = CommandTable(
         [
             AuthCommands(),
-            StorageCommands(
-                storage, events, recorder, batches, clock=time.time, record_length=settings.record_length
-            ),
+            StorageCommands(storage, events, recorder, batches, clock=time.time),
+            ReadingCommands(storage, events, record_length=settings.record_length),
             EventCommands(storage, events, recorder, time.time),
             SubscriptionCommands(),
             LoggerCommands(
@@ -195,6 +202,12 @@ def build(config: Config, context: tls.SwappableContext, reactor: Any) -> Runnin
     # Last: its threads would keep a process alive that fails to start.
     pool.start()
     return Running(site, hub, storage, reload, before_close=[backups], after_close=[pool])
+
+
+def keeping(config: Config) -> Keeping:
+    """Return what the store keeps, by the configuration."""
+    storage = config.storage
+    return Keeping(config.retention, storage.rollups, storage.budget, storage.keep_free, reserve.SIZE)
 
 
 def make_auth(config: Config, reactor: Any, in_thread: Any) -> Auth:

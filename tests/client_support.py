@@ -23,6 +23,8 @@ from websockets.sync.server import Server, ServerConnection, serve
 
 from rtoc_twisted.wire.aes import cipher_key, decrypt, encrypt, password_hash
 
+from .client_memory import Batches
+
 WAIT = 10.0
 """Seconds after which a test gives up on what must happen; nothing waits this long when all is well."""
 
@@ -31,7 +33,7 @@ class FakeServer:
     """Keeps the newest value of each signal and answers as the protocol document says.
 
     echo_ids False: like the original, which knows no `id`. password: wanted in `authorize`. cipher: all
-    frames in the password cipher, as the original does for strangers. context: speak TLS.
+    frames in the password cipher, as the original does for strangers. context: speak TLS. port: 0 for any.
     replies: answers to give instead, by a key of the request. `received` are all requests so far,
     `log` the same as a queue to wait on.
     """
@@ -43,18 +45,20 @@ class FakeServer:
         password: str | None = None,
         cipher: bool = False,
         context: ssl.SSLContext | None = None,
+        port: int = 0,
     ) -> None:
         self.replies: dict[str, dict[str, Any]] = {}
         self.received: list[dict[str, Any]] = []
         self.log: queue.Queue[dict[str, Any]] = queue.Queue()
         self.signals: dict[str, dict[str, Any]] = {}
         self.events: dict[str, list[Any]] = {}
+        self._batches = Batches()
         self._echo_ids = echo_ids
         self._hash = None if password is None else password_hash(password)
         self._key = cipher_key(self._hash) if self._hash and cipher else None
         self._connections: dict[ServerConnection, set[str]] = {}
         self._lock = threading.RLock()
-        self._server: Server = serve(self._converse, "127.0.0.1", 0, compression=None)
+        self._server: Server = serve(self._converse, "127.0.0.1", port, compression=None)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self.port: int = self._server.socket.getsockname()[1]
         self._front = None if context is None else TlsFront(context, self.port)
@@ -134,7 +138,7 @@ class FakeServer:
 
     def _handlers(self) -> dict[str, Callable[[ServerConnection, dict[str, Any], Any], dict[str, Any]]]:
         return {
-            "y": self._store,
+            "y": lambda _, request, __: self._batches.answer(request, self._store),
             "event": self._event,
             "subscribe": self._subscribe,
             "subscribeAll": lambda connection, *_: self._subscribe(connection, {}, ["all", "*"]),
@@ -145,8 +149,9 @@ class FakeServer:
             "getEvent": lambda _, __, keys: {"events": {key: list(self.events.values()) for key in keys}},
         }
 
-    def _store(self, _: ServerConnection, request: dict[str, Any], ys: list[float]) -> dict[str, Any]:
-        device, xs, units = request["dname"], request.get("x", [1000.0] * len(ys)), request["unit"]
+    def _store(self, request: dict[str, Any]) -> None:
+        device, ys, units = request["dname"], request["y"], request["unit"]
+        xs = request.get("x", [1000.0] * len(ys))
         if request.get("plot"):
             samples = [(request["sname"], xs, ys, units)]
         else:
@@ -159,7 +164,6 @@ class FakeServer:
             self.signals[key]["x"] += x
             self.signals[key]["y"] += y
             self._publish(key, {"signal": self._pushed(key, device, name, x, y, unit)})
-        return {"sent": True}
 
     def _pushed(self, key: str, device: str, name: str, x: list[Any], y: list[Any], unit: Any) -> Any:
         return {"dname": device, "sname": name, "x": x, "y": y, "unit": unit, "id": self._number(key)}

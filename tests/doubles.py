@@ -26,7 +26,7 @@ from rtoc_twisted.events.commands import EventCommands
 from rtoc_twisted.events.log import EventLog
 from rtoc_twisted.house import House
 from rtoc_twisted.hub import Hub
-from rtoc_twisted.interfaces import ICommandSource, IPeer, ISocket, IStorage
+from rtoc_twisted.interfaces import ICommandSource, IPeer, ISocket, IStorage, IStream
 from rtoc_twisted.logger.backup import Backups
 from rtoc_twisted.logger.commands import LoggerCommands
 from rtoc_twisted.logger.export import Exporter
@@ -36,10 +36,12 @@ from rtoc_twisted.plugins.commands import PluginCommands
 from rtoc_twisted.recorder import Recorder
 from rtoc_twisted.storage.commands import StorageCommands
 from rtoc_twisted.storage.memory import MemoryStorage
+from rtoc_twisted.storage.reading import ReadingCommands
 from rtoc_twisted.storage.sqlite import SqliteStorage
 from rtoc_twisted.subscriptions import SubscriptionCommands
 from rtoc_twisted.wire import aes
 from rtoc_twisted.wire.batch import BatchDecoder
+from rtoc_twisted.wire.frames import BINARY, FIN, TEXT
 
 EPOCH = 1.79e9
 """What the wall clock of a house shows when its Clock begins."""
@@ -55,19 +57,13 @@ def in_thread(function: Callable[[], Any]) -> Deferred[Any]:
 
 
 def messages(stream: bytes, key: bytes | None = None) -> Iterator[Any]:
-    """Yield the messages in a server's WebSocket frames (RFC 6455 section 5.2).
+    """Yield the messages in a server's WebSocket frames (RFC 6455 sections 5.2 and 5.4).
 
     key: of the old cipher; text that is no JSON object is opened with it. Raises AssertionError if a
     frame is not whole, and ValueError if it is not strict JSON (or MessagePack).
     """
-    while stream:
-        first, length, at = stream[0], stream[1], 2
-        if length > 125:
-            at = 4 if length == 126 else 10
-            length = int.from_bytes(stream[2:at], "big")
-        payload, stream = stream[at : at + length], stream[at + length :]
-        assert first in (0x81, 0x82) and len(payload) == length, "a broken frame"
-        if first == 0x82:
+    for opcode, payload in whole_messages(stream):
+        if opcode == BINARY:
             yield msgspec.msgpack.decode(payload)
             continue
         if key is not None and not payload.startswith(b"{"):
@@ -75,6 +71,33 @@ def messages(stream: bytes, key: bytes | None = None) -> Iterator[Any]:
             assert plain is not None, "a frame that does not open"
             payload = plain
         yield json.loads(payload.decode(), parse_constant=_refuse)
+
+
+def whole_messages(stream: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the opcode and the payload of each message, put together of its fragments."""
+    rest, held, opcode = memoryview(stream), b"", 0
+    while rest:
+        first, length, at = rest[0], rest[1], 2
+        if length > 125:
+            at = 4 if length == 126 else 10
+            length = int.from_bytes(rest[2:at], "big")
+        payload, rest = rest[at : at + length], rest[at + length :]
+        assert len(payload) == length, "a broken frame"
+        assert first & ~FIN in ((0,) if opcode else (TEXT, BINARY)), "a fragment in the wrong place"
+        opcode = opcode or first & ~FIN
+        held += payload
+        if first & FIN:
+            yield opcode, held
+            held, opcode = b"", 0
+    assert not opcode, "a message without an end"
+
+
+def all_of(stream: IStream) -> bytes:
+    """Return all fragments of a stream."""
+    taken = []
+    while not stream.done:
+        taken.append(stream.take())
+    return b"".join(taken)
 
 
 def _refuse(word: str) -> None:
@@ -93,8 +116,8 @@ class FakeSocket:
         self.closed: tuple[int, str] | None = None
         self.sent: list[bytes] = []
 
-    def send(self, frames: bytes) -> None:
-        self.sent.append(frames)
+    def send(self, frames: bytes | IStream) -> None:
+        self.sent.append(frames if isinstance(frames, bytes) else all_of(frames))
 
     def close(self, code: int, reason: str) -> None:
         self.closed = (code, reason)
@@ -170,6 +193,8 @@ class Rooms:
 
 class Now:
     """A writer that works at once."""
+
+    idle = False
 
     def do(self, job: Callable[[], None]) -> None:
         job()
@@ -253,15 +278,8 @@ def house(
     table = CommandTable(
         [
             AuthCommands(),
-            StorageCommands(
-                storage,
-                events,
-                recorder,
-                batches,
-                clock=wall,
-                record_length=settings.record_length,
-                max_points=max_points,
-            ),
+            StorageCommands(storage, events, recorder, batches, clock=wall),
+            ReadingCommands(storage, events, record_length=settings.record_length, max_points=max_points),
             EventCommands(storage, events, recorder, wall),
             SubscriptionCommands(),
             LoggerCommands(

@@ -31,8 +31,8 @@ BROKEN = "disk I/O error"
 class FailingDatabase(Database):
     """Fails at the end of a transaction, when it is rolled back, or loaded, as often as it is told to."""
 
-    def __init__(self, path: Path, fsync: bool = False) -> None:
-        super().__init__(path, fsync)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         # No test cuts the power.
         self._sql.execute("PRAGMA synchronous = OFF")
         self.faults: deque[Exception | None] = deque()
@@ -82,6 +82,8 @@ class Queues:
         self.stopped = False
 
     # Worker
+
+    idle = False
 
     def do(self, job: Callable[[], None]) -> None:
         self.jobs.append(job)
@@ -206,7 +208,7 @@ def assert_same_columns(found: Columns, expected: Columns) -> None:
     np.testing.assert_array_equal(found.x, expected.x)
     np.testing.assert_array_equal(found.y, expected.y)
     np.testing.assert_array_equal((found.x_min, found.x_max), (expected.x_min, expected.x_max))
-    assert found.decimated == expected.decimated, (found.decimated, expected.decimated)
+    assert found.left_out == expected.left_out, (found.left_out, expected.left_out)
 
 
 def assert_same_summary(found: SignalSummary | None, expected: SignalSummary | None) -> None:

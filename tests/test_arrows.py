@@ -28,10 +28,11 @@ LAYERS = (
     },
     {"web", "tls", "cluster", "notify", "logs", "lifecycle"},
     {"config"},
-    {"service"},
+    {"service", "tools"},
 )
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
-MIDDLE = LAYERS[2]
+APART = LAYERS[2] | LAYERS[5]
+"""Rooms that do not import others of their layer."""
 ONLY_FOR_CLIENT = {"errors", "model", "wire"}
 DATABASES = ("sqlite3", "psycopg")
 
@@ -63,10 +64,12 @@ def may_import(room: str, other: str) -> bool:
         return True
     if room == "client":
         return other in ONLY_FOR_CLIENT
+    if other == "client":
+        return room == "tools"
     if other not in RANK:
         return False
     if RANK[other] == RANK[room]:
-        return room not in MIDDLE
+        return room not in APART
     return RANK[other] < RANK[room]
 
 
@@ -192,6 +195,13 @@ class CheckerTest(SynchronousTestCase):
         self.assert_right("rtoc_twisted/client/cli.py", "from rtoc_twisted import client, model, wire")
         self.assert_wrong("rtoc_twisted/client/cli.py", "from rtoc_twisted.interfaces import IStorage")
         self.assert_wrong("rtoc_twisted/web/site.py", "from rtoc_twisted.client import cli")
+
+    def test_tools_stand_beside_the_service(self) -> None:
+        self.assert_right("rtoc_twisted/tools/main.py", "from rtoc_twisted import client, config, storage")
+        self.assert_wrong("rtoc_twisted/tools/main.py", "from rtoc_twisted.service import makeService")
+        self.assert_wrong("rtoc_twisted/tools/main.py", "from twisted.internet import reactor")
+        for room in ("service", "web/site", "client/cli"):
+            self.assert_wrong(f"rtoc_twisted/{room}.py", "from rtoc_twisted.tools import main")
 
     def test_package_itself(self) -> None:
         self.assert_wrong("rtoc_twisted/__init__.py", "from rtoc_twisted.model import Signal")

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import random
+from array import array
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from rtoc_twisted.errors import BadValue
 from rtoc_twisted.model import Hold, Plot, Samples, SignalName
+from rtoc_twisted.wire import batch
 from rtoc_twisted.wire.batch import BatchDecoder
+from tests.storage_support import unhurried
 
 NOW = 1234.5
 
@@ -201,3 +207,72 @@ class PlotTests(Base):
 
     def test_an_unhashable_hold(self) -> None:
         self.assertRaises(BadValue, self.plot, y=[1], hold=["on"])
+
+
+class ColumnTests(SynchronousTestCase):
+    """Long messages are read by columns; what they mean is the same."""
+
+    NUMBERS = st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70))
+    ANYTHING = (
+        NUMBERS
+        | st.lists(st.integers() | st.text(max_size=3) | st.none() | st.booleans() | st.lists(st.integers()))
+        | st.dictionaries(st.sampled_from(["x", "y"]), NUMBERS, max_size=1)
+        | st.none()
+        | st.floats(allow_nan=False, allow_infinity=False)
+    )
+
+    @given(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "y": ANYTHING,
+                "x": ANYTHING,
+                "sname": st.lists(st.text(max_size=3)) | ANYTHING | st.just('"y":[1]'),
+                "dname": st.text(max_size=3),
+                "unit": st.none() | st.text(max_size=3),
+                "plot": st.booleans(),
+                "hold": st.sampled_from(["off", "on", "mergeX"]),
+                "id": st.integers() | st.dictionaries(st.sampled_from(["x", "y"]), NUMBERS),
+                "batch": st.fixed_dictionaries(
+                    {"source": st.just("s"), "seq": st.integers(0, 3)}, optional={"y": NUMBERS}
+                ),
+            },
+        ),
+        st.randoms(use_true_random=False),
+        st.sampled_from([(",", ":"), (", ", ": "), (" , ", " : ")]),
+    )
+    @unhurried
+    def test_both_ways_agree(
+        self, message: dict[str, Any], chance: random.Random, separators: tuple[str, str]
+    ) -> None:
+        keys = list(message)
+        chance.shuffle(keys)
+        payload = json.dumps({key: message[key] for key in keys}, separators=separators).encode()
+        by_columns, plainly = BatchDecoder(lambda: 7.0), BatchDecoder(lambda: 7.0)
+        self.patch(batch, "LEAST", 0)
+        expected = self.told(by_columns.whole(payload))
+        self.assertEqual(self.told(by_columns.whole(payload)), expected)
+        self.patch(plainly, "_read_column", None)
+        self.assertEqual(self.told(plainly.whole(payload)), expected)
+
+    def told(self, found: Any) -> Any:
+        if found is None:
+            return None
+        data, request_id, of_batch = found
+        names = (data.names.names, data.names.units) if isinstance(data, Samples) else (data.name, data.hold)
+        pair = of_batch and (of_batch.source, of_batch.seq)
+        return type(data), names, list(data.x), list(data.y), bytes(request_id), pair
+
+    def test_numbers_are_never_made_single(self) -> None:
+        payload = json.dumps({"sname": ["a"] * 100, "x": [1.5] * 100, "y": list(range(100))}).encode()
+        found = BatchDecoder(lambda: 7.0).whole(payload)
+        assert found is not None
+        self.assertEqual(found[0].y, array("d", range(100)))
+        self.assertIsInstance(found[0].y, array)
+
+    def test_shapes_are_remembered_and_bounded(self) -> None:
+        decoder = BatchDecoder(lambda: 7.0, remembered=2)
+        for device in ("a", "b", "a", "c"):
+            message = {"dname": device * 400, "sname": ["s"], "x": [1], "y": [2]}
+            decoder.whole(json.dumps(message).encode())
+        self.assertEqual((len(decoder._shapes), decoder.forgotten > 0), (1, True))

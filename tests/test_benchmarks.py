@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-from contextlib import redirect_stdout
+import sqlite3
+from contextlib import closing, redirect_stdout
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import orjson
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -13,10 +17,18 @@ from benchmarks.__main__ import main
 from benchmarks.client import Answers, ServerFailed, masked_frame
 from benchmarks.loads import CONTESTS, names
 from benchmarks.peer import ANSWER
-from benchmarks.report import Durability, closing, table
+from benchmarks.report import Durability, as_json, line_table, table
+from benchmarks.report import closing as closing_line
 from benchmarks.rounds import Outcome, Round
+from benchmarks.stored import STORED, Figure, Line, Reach, alone, beyond, faster, slower
+from benchmarks.stores import FILE, NAME, drop_from_cache, make_store, samples
+from rtoc_twisted.model import Columns, Window
+from rtoc_twisted.storage.database import open_database
+from rtoc_twisted.storage.reader import Reader
 
 OK = bytes((0x81, len(ANSWER))) + ANSWER
+ALONE = {"maxn-most", "memory-rss", "memory-pss"}
+"""Lines without a peer."""
 
 
 def frame(payload: bytes) -> bytes:
@@ -30,9 +42,10 @@ class ContestsTest(SynchronousTestCase):
     def test_every_contest_is_held_and_nothing_is_lost(self) -> None:
         """Each side answers in each contest, and after a kill -9 the store holds what was acknowledged."""
         with redirect_stdout(io.StringIO()) as printed:
-            code = main(["--rounds", "1", "--seconds", "0.02", "--json"])
+            code = main(["--rounds", "1", "--seconds", "0.02", "--scale", "0.003", "--json"])
         said = json.loads(printed.getvalue())
         self.assertEqual(code, 0)
+        self.assert_stored(said["stored"])
         self.assertEqual(list(said["outcomes"]), list(CONTESTS))
         expected = 0
         for name, outcome in said["outcomes"].items():
@@ -40,6 +53,15 @@ class ContestsTest(SynchronousTestCase):
                 self.assertGreater(one["messages"], 0, name)
             expected += CONTESTS[name].load.stored(sum(one["messages"] for one in outcome["rtoc"]))
         self.assertEqual(said["durability"], {"acknowledged": expected, "stored": expected})
+
+    def assert_stored(self, said: dict[str, Any]) -> None:
+        """Each contest about what is stored has its lines, each line a figure of both sides."""
+        self.assertEqual({name.partition("-")[0] for name in said}, set(STORED))
+        for name, line in said.items():
+            sides = [line["rtoc"]] if name in ALONE else [line["peer"], line["rtoc"]]
+            for side in sides:
+                self.assertEqual(len(side), 1, name)
+                self.assertGreater(side[0]["value"], 0, name)
 
 
 class ReportTest(SynchronousTestCase):
@@ -66,9 +88,118 @@ class ReportTest(SynchronousTestCase):
 
     def test_the_store(self) -> None:
         """A value too few or too many is told."""
-        self.assertIn("none lost", closing(Durability(10, 10)))
-        self.assertIn("WRONG by 3", closing(Durability(10, 7)))
-        self.assertIn("WRONG by -2", closing(Durability(10, 12)))
+        self.assertIn("none lost", closing_line(Durability(10, 10)))
+        self.assertIn("WRONG by 3", closing_line(Durability(10, 7)))
+        self.assertIn("WRONG by -2", closing_line(Durability(10, 12)))
+
+
+class LinesTest(SynchronousTestCase):
+    """Lines about what is stored are judged by medians, each in its way."""
+
+    def line(self, reach: Reach, peer: list[float], our: list[float]) -> Line:
+        """Return a line of these figures."""
+        return Line("x", "title", "ms", reach, [Figure(n, 0.5) for n in peer], [Figure(n) for n in our])
+
+    def test_judgements(self) -> None:
+        """A ratio each way round, a difference, and a figure by itself."""
+        peer, our = [90, 100, 900], [5, 4, 9]
+        for reach, number, reached in (
+            (Reach(20, faster, at_least=True), 20, True),
+            (Reach(21, faster, at_least=True), 20, False),
+            (Reach(0.05, slower), 0.05, True),
+            (Reach(0.04, slower), 0.05, False),
+            (Reach(-96, beyond, absolute=True), -95, False),
+            (Reach(-95, beyond, absolute=True), -95, True),
+        ):
+            line = self.line(reach, peer, our)
+            self.assertEqual((line.judged, line.reached), (number, reached))
+        self.assertTrue(self.line(Reach(5, alone, absolute=True), [], our).reached)
+        self.assertFalse(self.line(Reach(4, alone, absolute=True), [], our).reached)
+
+    def test_table(self) -> None:
+        """Medians with their spread, what is missed marked, and what is not measured left out."""
+        told = line_table([self.line(Reach(21, faster, at_least=True), [90, 100, 900], [5, 4, 9])])
+        for part in ("100.0 (90.0..900.0) ms", "5.0 (4.0..9.0) ms", "20.00 !", ">= 21 ", "500.0 : -"):
+            self.assertIn(part, told)
+        told = line_table([self.line(Reach(6, alone, absolute=True), [], [5])])
+        self.assertIn("5.00   <= 6 ms", told)
+
+    def test_nothing_sent(self) -> None:
+        """Without a load there is nothing to look for in a store."""
+        self.assertIsNone(as_json({}, [], None, [])["durability"])
+
+
+class StoresTest(SynchronousTestCase):
+    """Made stores are what the server would have made."""
+
+    def setUp(self) -> None:
+        """Make a store of five signals, more than a chunk long."""
+        self.directory = make_store(Path(self.mktemp()), 5, 20_000)
+
+    def read(self, number: int, window: Window) -> Columns:
+        """Return what a reader finds of a signal."""
+        with closing(Reader(self.directory / FILE)) as reader:
+            return reader.read([(number, window)])[0]
+
+    def test_every_signal_holds_the_samples(self) -> None:
+        """The first, and each copy."""
+        x, y = samples(20_000)
+        for number in range(1, 6):
+            found = self.read(number, Window())
+            self.assertTrue(np.array_equal(found.x, x) and np.array_equal(found.y, y))
+            few = self.read(number, Window(max_points=100))
+            self.assertLessEqual(len(few.y), 100)
+            self.assertEqual((few.y.min(), few.y.max()), (y.min(), y.max()))
+
+    def test_nothing_is_shared(self) -> None:
+        """What belongs to a chunk belongs to one chunk, and large chunks are packed."""
+        with closing(sqlite3.connect(self.directory / FILE)) as sql:
+            per_signal = sql.execute(
+                "SELECT COUNT(*), SUM(c.packed), COUNT(o.chunk_id), SUM(c.samples),"
+                " (SELECT samples FROM signals WHERE id = signal_id)"
+                " FROM chunks c LEFT JOIN outlines o ON o.chunk_id = c.id GROUP BY signal_id"
+            ).fetchall()
+            rollups = sql.execute(
+                "SELECT COUNT(*) FROM rollups JOIN chunks ON chunks.id = chunk_id GROUP BY signal_id"
+            ).fetchall()
+        self.assertEqual(len(per_signal), 5)
+        self.assertEqual(len(set(per_signal)), 1)
+        self.assertEqual((len(rollups), len(set(rollups))), (5, 1))
+        chunks, packed, outlined, stored, known = per_signal[0]
+        self.assertGreaterEqual(chunks, packed)
+        self.assertEqual(packed, outlined)
+        self.assertGreaterEqual(packed, 1)
+        self.assertEqual((stored, known), (20_000, 20_000))
+
+    def test_nothing_is_left_to_do(self) -> None:
+        """A server that opens it has the same work before it as with an empty one."""
+        database, kept = open_database(self.directory / FILE, fsync=False)
+        with closing(database):
+            self.assertEqual(len(kept.signals), 5)
+            self.assertFalse(database.pack_step())
+            with database.transaction():
+                self.assertFalse(database.chunks.draw_one())
+
+    def test_the_first_is_known_by_its_name(self) -> None:
+        """It is the one that is asked for."""
+        with closing(sqlite3.connect(self.directory / FILE)) as sql:
+            names = sql.execute(
+                "SELECT d.name, s.name FROM signals s JOIN devices d ON d.id = device_id ORDER BY s.id"
+            ).fetchall()
+        self.assertEqual(names[0], tuple(NAME))
+        self.assertEqual(names[4], ("Bench5", NAME.name))
+
+    def test_dropping_changes_nothing(self) -> None:
+        """Only memory is given back."""
+        before = (self.directory / FILE).read_bytes()
+        drop_from_cache(self.directory)
+        self.assertEqual((self.directory / FILE).read_bytes(), before)
+
+    def test_a_store_of_nothing(self) -> None:
+        """It has its tables, so a start need not make them."""
+        empty = make_store(Path(self.mktemp()), 0, 0)
+        with closing(sqlite3.connect(empty / FILE)) as sql:
+            self.assertEqual(sql.execute("SELECT COUNT(*) FROM signals").fetchone(), (0,))
 
 
 class LoadsTest(SynchronousTestCase):
@@ -96,8 +227,9 @@ class LoadsTest(SynchronousTestCase):
 
     def test_names(self) -> None:
         """What is asked for is run in the order of the table."""
-        self.assertEqual(names(["crowd", "pairs"]), ["pairs", "crowd"])
-        self.assertEqual(names(None), list(CONTESTS))
+        self.assertEqual(names(CONTESTS, ["crowd", "maxn", "pairs"]), ["pairs", "crowd"])
+        self.assertEqual(names(STORED, ["crowd", "maxn", "pairs"]), ["maxn"])
+        self.assertEqual(names(CONTESTS, None), list(CONTESTS))
 
 
 class ClientTest(SynchronousTestCase):
@@ -119,6 +251,26 @@ class ClientTest(SynchronousTestCase):
             answers = Answers()
             cuts = [stream[start : start + size] for start in range(0, len(stream), size)]
             self.assertEqual(sum(answers.count(cut) for cut in cuts), 6, size)
+
+    def test_fragments_make_a_message_however_they_are_cut(self) -> None:
+        """With a ping between them, long frames and empty ones (RFC 6455 5.4)."""
+        long = b'{"error":false,"x":"' + b"1" * 70_000 + b'"}'
+        parts = (
+            b"\x01\x7e" + (200).to_bytes(2, "big") + long[:200],
+            b"\x89\x02hi",
+            b"\x00\x00",
+            b"\x00\x7f" + (len(long) - 200).to_bytes(8, "big") + long[200:],
+            b"\x80\x00",
+        )
+        stream = OK + b"".join(parts) + b"\x81\x7f" + len(long).to_bytes(8, "big") + long + OK
+        for size in (1, 7, 4099, len(stream)):
+            answers = Answers()
+            found = [
+                payload
+                for start in range(0, len(stream), size)
+                for payload in answers.payloads(stream[start : start + size])
+            ]
+            self.assertEqual(found, [ANSWER, long, long, ANSWER], size)
 
     def test_a_refusal_ends_the_run(self) -> None:
         """A server that does not take a message is not fast, it has failed."""

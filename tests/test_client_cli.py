@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import socket
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -16,6 +20,7 @@ from rtoc_twisted.client.shell import Shell, assignment, flat, moment, shown_x
 from rtoc_twisted.errors import BadValue
 
 from .client_support import FakeServer
+from .process_support import ROOT, environment
 
 
 class Terminal(io.StringIO):
@@ -23,6 +28,17 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+class Feed(io.StringIO):
+    """An input whose lines are made when they are read."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def __next__(self) -> str:
+        return next(self._lines)
 
 
 class Screen(io.StringIO):
@@ -41,6 +57,7 @@ class CommandTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.server = self.serve()
         self.asked: list[str] = []
+        self.directory = str(Path(self.mktemp()).absolute())
 
     def serve(self, **options: Any) -> FakeServer:
         server = FakeServer(**options)
@@ -92,6 +109,98 @@ class CommandTests(SynchronousTestCase):
             code, _, err = self.run_rtoc("send", "D", stdin=io.StringIO('{"a": 1}\n' + line))
             self.assertEqual(code, 2)
             self.assertIn("line 2", err)
+
+    def queued(self, *argv: str, stdin: io.StringIO | None = None, **options: Any) -> tuple[int, str, str]:
+        """Send through a queue in this test's directory."""
+        return self.run_rtoc("send", "--queue", self.directory, "D", *argv, stdin=stdin, **options)
+
+    def test_send_through_a_queue(self) -> None:
+        lines = (
+            '{"a": 1, "b": [2, "V"]}\n\n{"y": [3], "sname": ["c"], "unit": [""], "dname": "E", "x": [5]}\n'
+        )
+        self.assertEqual(self.queued(stdin=io.StringIO(lines)), (0, "", ""))
+        self.assertEqual(self.queued("a=2", "--x", "7"), (0, "", ""))
+        self.assertEqual(self.server.signals["D.a"]["y"], [1, 2])
+        self.assertEqual((self.server.signals["D.b"]["unit"], self.server.signals["E.c"]["x"]), ("V", [5]))
+        first, _, third = (it for it in self.server.received if "y" in it)
+        self.assertGreater(first["x"][0], 1.7e9)
+        self.assertEqual((third["batch"]["source"], third["x"]), (first["batch"]["source"], [7]))
+
+    def test_a_queue_waits_for_the_server(self) -> None:
+        """The lines come while it is away, it breaks down in between, and every line is stored once."""
+        port = self.server.port
+        self.server.__exit__(None, None, None)
+
+        def lines() -> Iterator[str]:
+            for n in range(200):
+                if n == 100:
+                    self.server = self.serve(port=port)
+                elif n > 100 and n % 20 == 0:
+                    self.server.drop()
+                yield f'{{"a": {n}}}\n'
+
+        code, _, _ = self.queued(stdin=Feed(lines()))
+        self.assertEqual((code, self.server.signals["D.a"]["y"]), (0, list(range(200))))
+
+    def test_an_interrupted_queue_keeps_its_lines(self) -> None:
+        def lines() -> Iterator[str]:
+            yield '{"a": 1}\n'
+            yield '{"a": 2}\n'
+            raise KeyboardInterrupt
+
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            url = f"ws://127.0.0.1:{free.getsockname()[1]}"
+        code, _, err = self.queued(stdin=Feed(lines()), url=url)
+        self.assertEqual(code, 130)
+        self.assertIn("2 messages wait in", err)
+        self.assertEqual(self.queued("a=3"), (0, "", ""))
+        self.assertEqual(self.server.signals["D.a"]["y"], [1, 2, 3])
+
+    def test_a_killed_queue_is_sent_by_the_next(self) -> None:
+        def feed() -> None:
+            assert child.stdin is not None
+            # The pipe breaks with the kill.
+            with contextlib.suppress(BrokenPipeError), child.stdin as lines:
+                for n in range(10**9):
+                    lines.write(f'{{"a": {n}}}\n')
+
+        program = "from rtoc_twisted.client.cli import main; main()"
+        with subprocess.Popen(
+            [sys.executable, "-c", program, "send", "--queue", self.directory, "D"],
+            cwd=ROOT,
+            env=environment({"RTOC_URL": self.server.url}),
+            stdin=subprocess.PIPE,
+            text=True,
+        ) as child:
+            feeder = threading.Thread(target=feed)
+            feeder.start()
+            for _ in range(200):
+                self.server.wait_for("batch")
+            child.kill()
+            feeder.join()
+        self.assertEqual(self.queued(stdin=io.StringIO('{"a": -1}')), (0, "", ""))
+        *values, last = self.server.signals["D.a"]["y"]
+        self.assertEqual((values, last), (list(range(len(values))), -1))
+
+    def test_a_queue_goes_on_after_lines_that_cannot_be_sent(self) -> None:
+        lines = 'nonsense\n{"a": 1}\n{"a": null}\n{"a": 2}'
+        code, _, err = self.queued(stdin=io.StringIO(lines))
+        self.assertEqual((code, self.server.signals["D.a"]["y"]), (2, [1, 2]))
+        self.assertIn("line 1:", err)
+        self.assertIn("line 3:", err)
+        told = {"error": True, "errors": [{"key": "y", "code": "bad-value", "message": "y: wrong"}]}
+        self.server.replies = {"y": told}
+        code, _, err = self.queued(stdin=io.StringIO('{"a": 3}\n{"a": 4}'))
+        self.assertEqual(
+            (code, err.count("refused: y: wrong"), err.splitlines()[-1][-10:]), (1, 2, "2 messages")
+        )
+        self.assertEqual(self.queued(stdin=io.StringIO()), (0, "", ""))
+
+    def test_a_status_line_on_a_terminal(self) -> None:
+        err = Terminal()
+        shell = Shell(io.StringIO('{"a": 1}\n{"a": 2}'), io.StringIO(), err, {"RTOC_URL": self.server.url})
+        self.assertEqual(main(["send", "D", "--queue", self.mktemp()], shell), 0)
+        self.assertEqual(err.getvalue().rpartition("\x1b[K")[2], "2 queued, 2 stored, 0 waiting\n")
 
     def test_get_samples(self) -> None:
         self.fill()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -21,94 +20,10 @@ from rtoc_twisted.client import (
     RequestFailed,
     RequestTimedOut,
 )
-from rtoc_twisted.client.backoff import Backoff
-from rtoc_twisted.client.transport import Transport
 from rtoc_twisted.errors import BadValue, UnknownSignal
 from rtoc_twisted.model import SignalName
 
-Reply = Callable[[dict[str, Any]], list[dict[str, Any]]]
-
-
-class Line:
-    """A Transport whose other end answers each request at once; without a reply it stays silent."""
-
-    def __init__(self, reply: Reply) -> None:
-        self.requests: list[dict[str, Any]] = []
-        self.closed = False
-        self._reply = reply
-        self._incoming: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-
-    async def send(self, frame: str) -> None:
-        if self.closed:
-            raise ConnectionLost("closed")
-        request = json.loads(frame)
-        self.requests.append(request)
-        for message in self._reply(request):
-            self.push(message)
-
-    async def receive(self) -> str:
-        message = await self._incoming.get()
-        if message is None:
-            raise ConnectionLost("cut")
-        return json.dumps(message)
-
-    async def close(self) -> None:
-        self.closed = True
-
-    def push(self, message: dict[str, Any]) -> None:
-        self._incoming.put_nowait(message)
-
-    def cut(self) -> None:
-        self.closed = True
-        self._incoming.put_nowait(None)
-
-    @property
-    def asked(self) -> list[dict[str, Any]]:
-        """The requests without their numbers."""
-        return [{key: value for key, value in it.items() if key != "id"} for it in self.requests]
-
-
-class Exchange:
-    """Makes lines, or fails to, as the test wants; sleeps are noted and take no time."""
-
-    def __init__(self, reply: Reply) -> None:
-        self.reply = reply
-        self.lines: list[Line] = []
-        self.failures: list[Exception] = []
-        self.sleeps: list[float] = []
-
-    async def connect(self) -> Transport:
-        if self.failures:
-            raise self.failures.pop(0)
-        self.lines.append(Line(self.reply))
-        return self.lines[-1]
-
-    async def sleep(self, seconds: float) -> None:
-        self.sleeps.append(seconds)
-        await asyncio.sleep(0)
-
-    async def break_line(self) -> None:
-        """Cut the newest line and let the client notice."""
-        before = len(self.sleeps)
-        self.lines[-1].cut()
-        while len(self.sleeps) == before:
-            await asyncio.sleep(0)
-
-    def client(self, **options: Any) -> Client:
-        backoff = Backoff(lambda: 1.0, first=1.0)
-        return Client(connect=self.connect, sleep=self.sleep, backoff=backoff, **options)
-
-
-def with_answers(**answers: Any) -> Reply:
-    """Return a reply that echoes the number and gives each key its answer; logins are accepted."""
-
-    def reply(request: dict[str, Any]) -> list[dict[str, Any]]:
-        found = {"error": False, "id": request["id"]}
-        for key in request:
-            found |= answers.get(key, {})
-        return [{"authorized": True}, found] if "authorize" in request else [found]
-
-    return reply
+from .client_memory import Exchange, Reply, with_answers
 
 
 class LinkTests(SynchronousTestCase):

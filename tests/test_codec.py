@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -16,6 +17,7 @@ from rtoc_twisted.wire.codec import (
     MSGPACK,
     AesDialect,
     Column,
+    ExactColumn,
     Message,
     Verbatim,
     check_value,
@@ -36,13 +38,31 @@ class JsonTests(SynchronousTestCase):
         self.assertEqual(to_json(Column(np.empty(0))), b"[]")
 
     def test_long_columns_come_in_slices(self) -> None:
+        self.patch(codec, "_FEW", 2)
         self.patch(codec, "_SLICE", 4)
         for length in (3, 4, 5, 8, 9):
             values = np.arange(length, dtype=np.float64)
             self.assertEqual(json.loads(to_json(Column(values))), values.tolist())
 
+    def test_exact_columns(self) -> None:
+        values = np.array([1.0, NAN, -INF, -0.0, 0.1])
+        text = json.loads(to_json({"x": ExactColumn(values)}))["x"]
+        self.assertEqual(base64.b64decode(text, validate=True), values.tobytes())
+        self.assertEqual(to_json(ExactColumn(np.empty(0))), b'""')
+
+    def test_slices_of_exact_columns_are_padded_at_the_end_alone(self) -> None:
+        self.assertEqual(codec._SLICE % 3, 0)
+        self.patch(codec, "_FEW", 2)
+        self.patch(codec, "_SLICE", 3)
+        for length in range(10):
+            values = np.arange(length, dtype=np.float64)
+            self.assertEqual(to_json(ExactColumn(values)), b'"%s"' % base64.b64encode(values.tobytes()))
+
     def test_columns_with_steps(self) -> None:
         self.assertEqual(to_json(Column(np.arange(6.0)[::2])), b"[0.0,2.0,4.0]")
+        self.assertEqual(msgspec.msgpack.decode(to_msgpack(Column(np.arange(6.0)[::2]))), [0.0, 2.0, 4.0])
+        exact = to_msgpack(ExactColumn(np.arange(6.0)[::2]))
+        self.assertEqual(msgspec.msgpack.decode(exact), np.array([0.0, 2.0, 4.0]).tobytes())
 
     def test_nan_is_null(self) -> None:
         self.assertEqual(to_json([NAN, INF, -INF, 1.5]), b"[null,null,null,1.5]")
@@ -66,6 +86,13 @@ class MsgpackTests(SynchronousTestCase):
     def test_columns(self) -> None:
         packed = to_msgpack({"x": Column(np.array([1.0, NAN, INF]))})
         self.assertEqual(msgspec.msgpack.decode(packed), {"x": [1, None, None]})
+
+    def test_columns_are_written_as_msgspec_writes_lists_and_bytes(self) -> None:
+        self.patch(codec, "_FEW", -1)
+        for length in (0, 1, 15, 16, 31, 32, 255, 256, 8191, 8192, 65_535, 65_536):
+            values = np.arange(length, dtype=np.float64)
+            self.assertEqual(to_msgpack(Column(values)), msgspec.msgpack.encode(values.tolist()))
+            self.assertEqual(to_msgpack(ExactColumn(values)), msgspec.msgpack.encode(values.tobytes()))
 
     def test_what_was_never_decoded(self) -> None:
         packed = to_msgpack({"id": Verbatim(msgspec.Raw(b'{"a": [1]}'))})
@@ -99,7 +126,7 @@ class DialectTests(SynchronousTestCase):
         self.assertEqual(MSGPACK.frame(message), b"\x82\x04\x81\xa1a\x01")
         opened = aes.decrypt(key, AesDialect(key).frame(message)[2:])
         self.assertEqual(opened, b'{"a":1}')
-        stream = JSON.frame(message) + MSGPACK.frame(message) + AesDialect(key).frame(message)
+        stream = b"".join([JSON.frame(message), MSGPACK.frame(message), AesDialect(key).frame(message)])
         self.assertEqual(list(messages(stream, key)), [{"a": 1}] * 3)
 
     def test_encoded_once_for_all_who_speak_alike(self) -> None:

@@ -135,9 +135,13 @@ class SchemaTests(SynchronousTestCase):
     def test_every_element_is_a_schema(self) -> None:
         known = {"type", "anyOf", "items", "enum", "properties", "additionalProperties", "required", "title"}
         known |= {"minItems", "maxItems", "prefixItems", "const", "description", "default"}
+        defined = self.schema["$defs"]
 
         def walk(element: Any) -> None:
             self.assertIsInstance(element, dict)
+            if "$ref" in element:
+                self.assertIn(element["$ref"].removeprefix("#/$defs/"), defined)
+                return
             self.assertLessEqual(set(element), known)
             kinds = element.get("type", [])
             kinds = [kinds] if isinstance(kinds, str) else kinds
@@ -150,7 +154,7 @@ class SchemaTests(SynchronousTestCase):
                 if isinstance(element.get(key), dict):
                     walk(element[key])
 
-        for element in self.schema["properties"].values():
+        for element in (*self.schema["properties"].values(), *defined.values()):
             walk(element)
 
     def test_structs_of_third_parties_are_referred_to(self) -> None:

@@ -35,6 +35,7 @@ from rtoc_twisted.config import (
     load,
 )
 from rtoc_twisted.model import Permission
+from rtoc_twisted.storage.retention import Rule
 
 ROOT = Path(__file__).parent.parent
 HOME = {"HOME": "/home/ada"}
@@ -75,9 +76,17 @@ OTHERS: dict[str, tuple[str, str, Any]] = {
     "storage.durability": ("fsync", '"fsync"', "fsync"),
     "storage.record_length": ("1000", "1000", 1000),
     "storage.backend": ("memory", '"memory"', "memory"),
+    "storage.rollups": ("1, 7.5", "[1, 7.5]", (1.0, 7.5)),
+    "storage.budget": ("1 GiB", '"1 GiB"', 2**30),
+    "storage.keep_free": ("0", "0", 0),
     "logger.export_dir": ("/srv/out", '"/srv/out"', Path("/srv/out")),
     "logger.backup_dir": ("/srv/safe", '"/srv/safe"', Path("/srv/safe")),
     "logger.reboot_command": ("sudo 'a b'", '["sudo", "a b"]', ("sudo", "a b")),
+    "retention": (
+        '{a = {signals = "A.*", days = 2}}',
+        '{a = {signals = ["A.*"], days = 2}}',
+        (Rule("a", ("A.*",), days=2.0),),
+    ),
 }
 # What cannot be checked alone, because two settings must agree.
 PARTNERS = {"tls.cert": "tls.key", "tls.key": "tls.cert"}
@@ -463,6 +472,50 @@ class OptionsTests(Base):
         self.assertIn("# problem: tls.cert (--tls-cert): ", text)
 
 
+class RetentionTests(Base):
+    """The tables [retention.NAME]."""
+
+    def test_rules_in_their_order(self) -> None:
+        path = self.file(
+            '[retention.z]\nsignals = ["A.*", "B.?"]\nraw_days = 0.5\nraw_points = 10\n'
+            '[retention.a]\nsignals = "*"\nraw_bytes = "1 MiB"\ndays = 30\n'
+        )
+        self.assertEqual(
+            load({"config": str(path)}, HOME).retention,
+            (
+                Rule("z", ("A.*", "B.?"), raw_days=0.5, raw_points=10),
+                Rule("a", ("*",), raw_bytes=2**20, days=30.0),
+            ),
+        )
+
+    def test_every_fault_has_its_place(self) -> None:
+        problems = self.file_problems(
+            '[retention]\nx = "A.*"\n'
+            "[retention.a]\nsignals = []\ndays = 1\n"
+            '[retention.b]\nsignals = "*"\n'
+            '[retention.c]\nsignals = "*"\nraw_days = 0\nweeks = 3\n'
+            "[retention.d]\ndays = 3\n"
+        )
+        self.assertEqual(
+            [problem.partition(": ")[0] for problem in problems],
+            [
+                "retention.x",
+                "retention.a.signals",
+                "retention.b",
+                "retention.c.raw_days",
+                "retention.c.weeks",
+                "retention.d",
+            ],
+        )
+        self.assertEqual(
+            self.file_problems("retention = 5"),
+            ["retention: expected a table [retention.NAME] for each rule"],
+        )
+
+    def test_a_text_that_is_no_table(self) -> None:
+        self.assertIn("signals", self.problems(RTOC_RETENTION="{")[0])
+
+
 class EndpointTests(SynchronousTestCase):
     """From ports to Twisted endpoint descriptions."""
 
@@ -508,19 +561,19 @@ class ExampleTests(Base):
         below = [
             f"{name}.{key}"
             for name, table in content.items()
-            if name != "accounts"
+            if name not in ("accounts", "retention")
             for key in (table if isinstance(table, dict) else ())
         ]
         keys = [setting.key for setting in SETTINGS if not setting.secret]
-        self.assertEqual([*top, *below], keys)
-        self.assertIn("accounts", content)
+        self.assertEqual([*top, *below, "retention"], keys)
+        self.assertLess({"accounts", "retention"}, content.keys())
 
     def test_its_values_are_the_defaults(self) -> None:
         content = self.uncommented()
         for setting in SETTINGS:
             head, _, name = setting.key.rpartition(".")
             shown = (content[head] if head else content)[name]
-            if setting.default is None or setting.secret:
+            if setting.default is None or setting.secret or setting.key == "retention":
                 setting.kind.check(shown)
             else:
                 self.assertEqual(setting.kind.check(shown), setting.kind.check(setting.default), setting.key)

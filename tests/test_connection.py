@@ -24,8 +24,9 @@ from rtoc_twisted.model import Columns, Permission, Selector
 from rtoc_twisted.storage.commit import Commit
 from rtoc_twisted.storage.memory import MemoryStorage
 from rtoc_twisted.wire import aes
+from rtoc_twisted.wire.codec import Column, Message
 
-from .doubles import LOCAL, REMOTE, REMOTE_TLS, Client, FakeSocket, Rooms, house
+from .doubles import LOCAL, REMOTE, REMOTE_TLS, Client, FakeSocket, Rooms, all_of, house, messages
 
 PASSWORD = "geheim"
 HASH = aes.password_hash(PASSWORD)
@@ -901,6 +902,29 @@ class PushTests(Base):
             client.connection.selector(),
             Selector(all_signals=True, devices=frozenset({"D"}), signals=frozenset({"D.A"})),
         )
+
+    def test_large_answers_are_streams_in_their_order(self) -> None:
+        many = list(range(20_000))
+        client = self.rooms.connect()
+        client.ask(y=many, x=many, plot=True, sname="A", dname="D")
+        sent: list[Any] = []
+        self.patch(client.socket, "send", sent.append)
+        asked = {"dname": "D", "sname": "A"}
+        messages_of_it = [
+            Message({"n": 1}),
+            None,
+            Message({"n": 2}),
+            Message({"x": Column(np.zeros(40_000))}),
+        ]
+        client.connection._speak([*messages_of_it, Message({"n": 3})])
+        client.send({"getSignal": asked})
+        kinds = [isinstance(each, bytes) for each in sent]
+        self.assertEqual(kinds, [True, False, True, False])
+        told = [each if isinstance(each, bytes) else all_of(each) for each in sent]
+        first, second, large, third, answer = messages(b"".join(told))
+        self.assertEqual([first, second, third], [{"n": 1}, {"n": 2}, {"n": 3}])
+        self.assertEqual(large, {"x": [0.0] * 40_000})
+        self.assertEqual(answer["signals"]["D.A"][:2], [many, many])
 
     def test_a_connection_that_was_never_opened_says_nothing(self) -> None:
         socket = FakeSocket()

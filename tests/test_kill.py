@@ -4,62 +4,102 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
-import sys
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 from twisted.trial.unittest import SynchronousTestCase
 
-from rtoc_twisted.model import Window
-from tests.kill_child import NAME
-from tests.storage_support import Bench, pairs
+from rtoc_twisted.model import Buckets, SignalName, Window
+from rtoc_twisted.storage.reader import Reader
+from rtoc_twisted.storage.verify import verify
+from tests.kill_child import NAME, OLD
+from tests.nursery import Nursery
+from tests.storage_support import Bench
 
-ROOT = Path(__file__).parent.parent
-ROUNDS = 10
+ROUNDS = int(os.environ.get("ROUNDS", "20"))
+"""How often each test kills; `make torture` asks for more."""
+
+LARGEST = 50_000
+"""Values, after which to look at all of them takes too long."""
 
 
 class KillTest(SynchronousTestCase):
     """A real process with the real reactor and the real writer, killed again and again."""
 
     def setUp(self) -> None:
+        self.begin()
+        self.nursery = Nursery()
+        self.addCleanup(self.nursery.close)
+
+    def begin(self) -> None:
+        """Go on with a new store."""
         self.directory = Path(self.mktemp()).resolve()
         self.directory.mkdir()
+        self.path = self.directory / "rtoc.sqlite"
 
-    def run_child(self, first: int, lines: int) -> int:
+    def run_child(self, first: int, lines: int, module: str = "tests.kill_child") -> int:
         """Kill a child after that many acknowledgements; return the newest that it ever gave."""
-        child = subprocess.Popen(
-            [sys.executable, "-m", "tests.kill_child", self.directory, str(first)],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        assert child.stdout is not None
-        with child.stdout as output:
-            for _ in range(lines):
-                self.assertNotEqual(output.readline(), b"", "the child ended by itself")
-            child.kill()
-            # What is in the pipe was acknowledged; a line cut short was not.
-            rest = output.read()
-        child.wait()
-        whole = rest[: rest.rfind(b"\n") + 1].split()
-        return int(whole[-1]) if whole else first + 6 * lines - 1
+        self.nursery.start(module, self.directory, first)
+        for _ in range(lines):
+            newest = self.nursery.read()
+        # What is in the pipe was acknowledged.
+        return int([newest, *self.nursery.kill()][-1])
 
-    def stored(self) -> list[tuple[float, float]]:
+    def sql(self, query: str, *values: object) -> list[tuple[int, ...]]:
+        with closing(sqlite3.connect(self.path)) as sql:
+            return sql.execute(query, values).fetchall()
+
+    def check(self, newest: int) -> int:
+        """Check what is stored, by readers that repair nothing; return the number of values."""
+        contents = verify(self.path)
+        self.assertEqual(contents.problems, ())
+        reader = Reader(self.path)
+        (columns,) = reader.read([(self.id_of(NAME), Window())])
+        count = len(columns.y)
+        np.testing.assert_array_equal(columns.x, np.arange(count))
+        np.testing.assert_array_equal(columns.y, np.arange(count))
+        self.assertGreaterEqual(count, newest + 1)
+        if self.sql("SELECT id FROM signals WHERE name = ?", OLD.name):
+            # What is left of these are sums.
+            (sums,) = reader.aggregate([(self.id_of(OLD), Window(), Buckets(60.0))])
+            self.assertEqual((sums.count.sum(), sums.total.sum()), (count, sum(range(count))))
+        reader.close()
+        return count
+
+    def id_of(self, name: SignalName) -> int:
+        ((number,),) = self.sql("SELECT id FROM signals WHERE name = ?", name.name)
+        return number
+
+    def check_summary(self, count: int) -> None:
+        """Check that a store that is opened as usual has as many values."""
         bench = Bench(self.directory)
-        signal = bench.storage.find(NAME)
-        assert signal is not None
-        (columns,) = bench.result(bench.storage.read([(signal.id, Window())]))
-        summary = bench.storage.summary(signal.id)
-        self.assertEqual((summary.count, summary.last_y), (len(columns.y), columns.y[-1]))
+        summary = bench.storage.summary(self.id_of(NAME))
+        self.assertEqual((summary.count, summary.last_y), (count, count - 1))
         bench.close()
-        return pairs(columns)
 
     def test_nothing_acknowledged_is_lost(self) -> None:
         chance = random.Random(20)
-        first = 0
+        count = 0
+        kinds: set[tuple[int, ...]] = set()
         for _ in range(ROUNDS):
-            newest = self.run_child(first, chance.randint(1, 200))
-            found = self.stored()
-            self.assertGreaterEqual(len(found), newest + 1)
-            self.assertEqual(found, [(float(number), float(number)) for number in range(len(found))])
-            first = len(found)
+            if count > LARGEST:
+                self.begin()
+                count = 0
+            count = self.check(self.run_child(count, chance.randint(1, 200)))
+            kinds.update(self.sql("SELECT DISTINCT packed FROM chunks"))
+        # The kills came among all that the store does beside commits.
+        self.assertEqual(kinds, {(0,), (1,), (2,)})
+        self.check_summary(count)
+
+    def test_what_is_sent_again_is_stored_once(self) -> None:
+        chance = random.Random(21)
+        count = again = 0
+        for _ in range(ROUNDS):
+            first = chance.randint(0, count)
+            again += count - first
+            newest = self.run_child(first, count - first + chance.randint(1, 200), "tests.resend_child")
+            count = self.check(newest)
+        self.assertGreater(again, 0)
+        self.check_summary(count)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
+import weakref
+from collections.abc import Callable
 
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
+from rtoc_twisted.interfaces import IStream
 from rtoc_twisted.web.outbox import Outbox
 from tests.process_support import PATIENCE, ProcessCase, ask, client
 from tests.web_support import HANDSHAKE, TEXT, frame, request
@@ -24,6 +29,25 @@ class FillingTransport(StringTransport):
             self.producer.pauseProducing()
 
 
+@implementer(IStream)
+class Pieces:
+    """A stream of pieces; an exception among them is raised."""
+
+    def __init__(self, *pieces: bytes | Exception, size: int = 0) -> None:
+        self.left = list(pieces)
+        self.size = size
+
+    @property
+    def done(self) -> bool:
+        return not self.left
+
+    def take(self) -> bytes:
+        piece = self.left.pop(0)
+        if isinstance(piece, Exception):
+            raise piece
+        return piece
+
+
 class OutboxTests(SynchronousTestCase):
     """Without a socket; ten bytes may wait."""
 
@@ -31,17 +55,28 @@ class OutboxTests(SynchronousTestCase):
         self.transport = FillingTransport()
         self.overflows = 0
         self.writables = 0
-        self.outbox = Outbox(self.transport, 10, self.overflowed)
+        self.turns: list[Callable[[], None]] = []
+        self.breaks: list[BaseException | None] = []
+        self.outbox = Outbox(self.transport, 10, self.overflowed, self.broke, self.turns.append)
         self.outbox.writable = self.became_writable
         self.transport.registerProducer(self.outbox, True)
 
     def overflowed(self) -> None:
         self.overflows += 1
 
+    def broke(self) -> None:
+        self.breaks.append(sys.exception())
+
+    def turn(self) -> None:
+        """Do what waits for the reactor's next turn."""
+        turns, self.turns[:] = self.turns[:], []
+        for call in turns:
+            call()
+
     def became_writable(self) -> None:
         self.writables += 1
 
-    def send(self, *frames: bytes) -> None:
+    def send(self, *frames: bytes | IStream) -> None:
         for each in frames:
             self.outbox.send(each)
 
@@ -93,6 +128,102 @@ class OutboxTests(SynchronousTestCase):
         self.send(b"three")
         self.outbox.finish()
         self.assertEqual((self.transport.value(), self.outbox.waiting), (b"onetwo", 0))
+
+    # Streams.
+
+    def test_a_fragment_a_turn_even_if_the_transport_takes_all(self) -> None:
+        self.send(b"before", Pieces(b"one", b"two", b"three"), b"after")
+        self.assertEqual((self.transport.value(), self.outbox.busy), (b"beforeone", True))
+        self.turn()
+        self.assertEqual((self.transport.value(), self.writables), (b"beforeonetwo", 0))
+        self.turn()
+        self.send(b".")
+        self.assertEqual(self.transport.value(), b"beforeonetwothree")
+        self.turn()
+        self.assertEqual(self.transport.value(), b"beforeonetwothreeafter.")
+        self.assertEqual((self.writables, self.outbox.busy, self.outbox.waiting), (1, False, 0))
+        self.assertEqual(self.turns, [])
+
+    def test_a_fragment_for_each_time_that_the_transport_has_room(self) -> None:
+        self.transport.mark = 1
+        stream = Pieces(b"one", b"two", b"three")
+        self.send(stream)
+        self.assertEqual(self.turns, [])
+        self.assertEqual(stream.left, [b"two", b"three"])
+        self.outbox.resumeProducing()
+        self.assertEqual((self.transport.value(), stream.left), (b"onetwo", [b"three"]))
+        self.outbox.resumeProducing()
+        self.assertEqual((self.transport.value(), self.writables), (b"onetwothree", 0))
+        self.outbox.resumeProducing()
+        self.assertEqual((self.writables, self.outbox.busy), (1, False))
+
+    def test_a_pause_between_two_turns(self) -> None:
+        self.send(Pieces(b"one", b"two", b"three"))
+        self.outbox.pauseProducing()
+        self.turn()
+        self.assertEqual(self.transport.value(), b"one")
+        self.outbox.resumeProducing()
+        self.assertEqual(self.transport.value(), b"onetwo")
+        self.outbox.pauseProducing()
+        self.outbox.resumeProducing()
+        # The turn that was asked for is still to come.
+        self.assertEqual(self.transport.value(), b"onetwo")
+        self.turn()
+        self.assertEqual(self.transport.value(), b"onetwothree")
+
+    def test_one_stream_after_the_other(self) -> None:
+        self.send(Pieces(b"a", b"b"), Pieces(b"c", b"d", size=4), b"e")
+        self.assertEqual(self.outbox.waiting, 5)
+        for _ in range(4):
+            self.turn()
+        self.assertEqual((self.transport.value(), self.outbox.waiting, self.writables), (b"abcde", 0, 1))
+
+    def test_the_first_stream_is_not_counted_what_waits_behind_it_is(self) -> None:
+        self.outbox.pauseProducing()
+        self.send(b"x" * 4, Pieces(b"a", size=1 << 30), b"y" * 4)
+        self.assertEqual((self.outbox.waiting, self.overflows), (8, 0))
+        self.send(Pieces(b"b", size=3))
+        self.assertEqual((self.outbox.waiting, self.overflows, self.outbox.closed), (0, 1, True))
+
+    def test_the_next_stream_is_not_counted_once_it_is_the_first(self) -> None:
+        self.send(Pieces(b"a", b"b", size=100), Pieces(b"c", b"d", size=9))
+        self.assertEqual(self.outbox.waiting, 9)
+        self.turn()
+        self.assertEqual((self.transport.value(), self.outbox.waiting), (b"ab", 0))
+        self.send(b"y" * 10)
+        self.assertEqual(self.overflows, 0)
+
+    def test_a_stream_that_breaks(self) -> None:
+        self.send(Pieces(b"one", ValueError("no")), b"after")
+        self.turn()
+        (error,) = self.breaks
+        self.assertIsInstance(error, ValueError)
+        self.send(b"more")
+        self.turn()
+        self.assertEqual((self.transport.value(), self.outbox.closed, self.writables), (b"one", True, 0))
+
+    def test_a_transport_that_is_gone_in_the_middle_of_a_stream(self) -> None:
+        stream = Pieces(b"one", b"two")
+        kept = weakref.ref(stream)
+        self.send(stream, b"after")
+        self.outbox.stopProducing()
+        self.turn()
+        self.assertEqual((self.transport.value(), stream.left), (b"one", [b"two"]))
+        del stream
+        self.assertIsNone(kept())
+
+    def test_finish_ends_a_stream_where_it_is(self) -> None:
+        self.send(Pieces(b"one", b"two"), b"after")
+        self.outbox.finish()
+        self.turn()
+        self.assertEqual(self.transport.value(), b"one")
+
+    def test_finish_writes_what_waits_before_a_stream(self) -> None:
+        self.outbox.pauseProducing()
+        self.send(b"one", b"two", Pieces(b"three"), b"four")
+        self.outbox.finish()
+        self.outbox.resumeProducing()
+        self.assertEqual(self.transport.value(), b"onetwo")
 
 
 class SlowClientTests(ProcessCase):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import signal
 import stat
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 from twisted.application.service import IService, IServiceMaker
@@ -17,6 +20,9 @@ from rtoc_twisted import service, tls
 from rtoc_twisted.config import Config, Options, load
 from rtoc_twisted.lifecycle import CannotStart
 from rtoc_twisted.logger.info import ServerFacts
+from rtoc_twisted.model import SignalName
+from rtoc_twisted.storage import reserve
+from rtoc_twisted.storage.retention import Keeping, Rule
 from rtoc_twisted.wire.aes import password_hash
 
 
@@ -108,6 +114,37 @@ class PartsTests(ServiceCase):
         self.assertEqual((found.required, found.cipher_required), (True, True))
         found = self.auth(**named, RTOC_AUTH_LEGACY_CIPHER="off")
         self.assertEqual((found.required, found.cipher_key), (True, None))
+
+    def test_keeping(self) -> None:
+        config = self.config(
+            RTOC_STORAGE_ROLLUPS="5,50",
+            RTOC_STORAGE_BUDGET="1 GiB",
+            RTOC_STORAGE_KEEP_FREE="1 MiB",
+            RTOC_RETENTION='{a = {signals = "A.*", days = 3}}',
+        )
+        self.assertEqual(
+            service.keeping(config),
+            Keeping((Rule("a", ("A.*",), days=3.0),), (5.0, 50.0), 1 << 30, 1 << 20, reserve.SIZE),
+        )
+
+    def test_what_the_store_tells_becomes_an_event(self) -> None:
+        posted: Queue[Callable[[], object]] = Queue()
+        self.reactor.callFromThread = lambda call, *args: posted.put(partial(call, *args))
+        running = service.build(self.config(), tls.SwappableContext(), self.reactor)
+        self.addCleanup(running.after_close[0].stop)
+        running.storage._upkeep._say("kind", "the disk is full", 2)
+        self.reactor.advance(0)
+        (hidden,) = running.storage.signals()
+        found = running.storage.events()
+        closed = running.storage.close()
+        while not (found.called and closed.called):
+            posted.get(timeout=60)()
+            self.reactor.advance(0)
+        (event,) = self.successResultOf(found)
+        self.assertEqual(hidden.name, SignalName("RTOC", ""))
+        self.assertEqual((event.name, event.text, event.priority), (hidden.name, "the disk is full", 2))
+        for backup in running.before_close:
+            backup.stop()
 
     def test_own_hosts(self) -> None:
         self.assertLessEqual({"localhost", "127.0.0.1", "::1"}, service.own_hosts(self.config()))

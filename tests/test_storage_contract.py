@@ -19,14 +19,27 @@ from hypothesis.stateful import (
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.threads import deferToThread
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
 from rtoc_twisted.errors import BadValue, StorageFailed, TooLarge
 from rtoc_twisted.interfaces import ICommit, IStorage
-from rtoc_twisted.model import Event, Hold, SignalName, SignalSummary, Window
+from rtoc_twisted.model import (
+    Buckets,
+    Columns,
+    Cursor,
+    Event,
+    Hold,
+    Page,
+    SignalName,
+    SignalSummary,
+    Sums,
+    Window,
+)
 from rtoc_twisted.storage import chunks, database
 from rtoc_twisted.storage.memory import MemoryStorage
+from rtoc_twisted.storage.sources import INTERVALS, SOURCES
 from rtoc_twisted.storage.sqlite import SqliteStorage
 from rtoc_twisted.storage.writer import WriterThread
 from tests.storage_support import (
@@ -217,7 +230,129 @@ class ContractTests:
         self.assertLessEqual(len(few.x), 10)
         self.assertLessEqual({(123.0, 99.0), (777.0, -99.0)}, set(pairs(few)))
         self.assertEqual((few.decimated, few.x_min, few.x_max), (True, 0.0, 999.0))
+        self.assertEqual(len(few.x) + few.left_out, 1000)
         self.assertEqual((all_of_them.decimated, len(all_of_them.x)), (False, 1000))
+
+    # Pages.
+
+    def page(self, signal_id: int, after: Cursor | None, limit: int, **bounds: float) -> Columns:
+        window = Window(page=Page(after, limit), **bounds)
+        (columns,) = self.result(self.storage.read([(signal_id, window)]))
+        self.assertEqual((columns.left_out, columns.error), (0, None))
+        return columns
+
+    def test_pages(self) -> None:
+        signal = self.filled()
+        whole = self.samples(signal)
+        first = self.page(signal, None, 2)
+        second = self.page(signal, first.cursor, 2)
+        last = self.page(signal, second.cursor, 2)
+        self.assertEqual([pairs(page) for page in (first, second, last)], [whole[:2], whole[2:4], whole[4:]])
+        self.assertEqual([page.more for page in (first, second, last)], [True, True, False])
+        self.assertEqual((first.x_min, first.x_max), (1.0, 5.0))
+        again = self.page(signal, last.cursor, 2)
+        self.assertEqual((pairs(again), again.cursor, again.more), ([], last.cursor, False))
+        exactly = self.page(signal, None, 5)
+        self.assertEqual((pairs(exactly), exactly.cursor, exactly.more), (whole, last.cursor, False))
+
+    def test_what_is_new_is_read_from_a_cursor_that_was_kept(self) -> None:
+        signal = self.filled()
+        kept = self.page(signal, None, 100).cursor
+        self.storage.append([signal] * 2, [0.0, 9.0], [1.0, 2.0])
+        self.storage.merge(signal, floats([9.0, 8.0]), floats([0.0, 3.0]), Hold.MERGE_X, lambda x, y: None)
+        self.storage.set_unit(signal, "V")
+        self.assertEqual(pairs(self.page(signal, kept, 100)), [(0.0, 1.0), (9.0, 2.0), (8.0, 3.0)])
+
+    def test_bounds_of_a_page_choose_within_it(self) -> None:
+        signal = self.filled()
+        first = self.page(signal, None, 2, x_min=4.0)
+        rest = self.page(signal, first.cursor, 3, x_min=2.5, x_max=3.0)
+        self.assertEqual((pairs(first), first.more), ([(5.0, 50.0)], True))
+        self.assertEqual((pairs(rest), rest.more), ([(3.0, 30.0), (3.0, 31.0)], False))
+
+    def test_pages_of_a_signal_without_samples(self) -> None:
+        self.storage.add_signals([A])
+        empty = self.page(1, None, 3)
+        self.assertEqual((pairs(empty), empty.more), ([], False))
+        self.storage.append([1], [1.0], [10.0])
+        self.assertEqual(pairs(self.page(1, empty.cursor, 3)), [(1.0, 10.0)])
+        self.assertIsNone(self.page(7, None, 3).cursor)
+
+    def test_a_cursor_ends_with_its_samples(self) -> None:
+        signal = self.filled()
+        (other,) = self.storage.add_signals([B])
+        kept = self.page(signal, None, 1).cursor
+        self.assertNotEqual(self.page(other.id, None, 1).cursor.epoch, kept.epoch)
+        self.storage.replace(signal, floats([7.0, 6.0]), floats([70.0, 60.0]))
+        self.assert_stale(signal, kept)
+        fresh = self.page(signal, None, 1)
+        self.assertEqual(pairs(fresh), [(7.0, 70.0)])
+        self.result(self.storage.remove_signals([signal]))
+        (again,) = self.storage.add_signals([A])
+        self.storage.append([again.id] * 2, [1.0, 2.0], [1.0, 2.0])
+        self.assert_stale(again.id, fresh.cursor)
+        self.result(self.storage.clear())
+        self.storage.add_signals([A])
+        self.assert_stale(1, kept)
+
+    def test_a_cursor_behind_the_end_is_none(self) -> None:
+        signal = self.filled()
+        end = self.page(signal, None, 9).cursor
+        self.assert_stale(signal, end._replace(ordinal=end.ordinal + 1))
+
+    def assert_stale(self, signal: int, after: Cursor) -> None:
+        """Check that a cursor fails its read, or is told beside the other requests."""
+        window = Window(page=Page(after, 1))
+        with self.assertRaisesRegex(BadValue, "begin anew"):
+            self.result(self.storage.read([(signal, Window()), (signal, window)]))
+        partly = Window(page=Page(after, 1), partly=True)
+        whole, page = self.result(self.storage.read([(signal, Window()), (signal, partly)]))
+        self.assertIsInstance(page.error, BadValue)
+        self.assertEqual((pairs(page), page.cursor), ([], None))
+        np.testing.assert_array_equal((page.x_min, page.x_max), (whole.x_min, whole.x_max))
+
+    # Sums.
+
+    def sums(self, signal_id: int, buckets: Buckets, **bounds: float) -> Sums:
+        (sums,) = self.result(self.storage.aggregate([(signal_id, Window(**bounds), buckets)]))
+        return sums
+
+    def test_sums(self) -> None:
+        self.storage.add_signals([A, B])
+        x = [3.0, 1.0, NAN, 0.0, 3.5, 2.5, INF, 1.0, 2.0, -0.5]
+        y = [30.0, 10.0, 5.0, 1.0, NAN, 25.0, 5.0, 12.0, 20.0, 7.0]
+        self.storage.append([1] * 10, x, y)
+        found = self.sums(1, Buckets(2.0))
+        expected = {
+            "start": [-2, 0, 2],
+            "count": [1, 3, 3],
+            "minimum": [7, 1, 20],
+            "maximum": [7, 12, 30],
+            "mean": [7, 23 / 3, 25],
+            "total": [7, 23, 75],
+            "deviation": [0, np.std([10, 1, 12]), np.std([30, 25, 20])],
+            "first": [7, 1, 20],
+            "last": [7, 12, 30],
+        }
+        for column, values in expected.items():
+            np.testing.assert_allclose(getattr(found, column), values, err_msg=column)
+        self.assertIsNone(found.error)
+        self.assertEqual(self.sums(1, Buckets(2.0, 1.0)).start.tolist(), [-1.0, 1.0, 3.0])
+        bounded = self.sums(1, Buckets(2.0), x_min=0.0, x_max=2.0)
+        self.assertEqual((bounded.start.tolist(), bounded.count.tolist()), ([0.0, 2.0], [2.0, 1.0]))
+        for nothing in (2, 7):
+            self.assertEqual(len(self.sums(nothing, Buckets(1.0)).start), 0)
+
+    def test_too_many_buckets(self) -> None:
+        signal = self.filled()
+        self.assertEqual(len(self.sums(signal, Buckets(1.0, limit=4)).start), 4)
+        request = (signal, Window(), Buckets(1.0, limit=3))
+        with self.assertRaisesRegex(TooLarge, "more than 3 buckets"):
+            self.result(self.storage.aggregate([request]))
+        partly = (signal, Window(partly=True), request[2])
+        told, others = self.result(self.storage.aggregate([partly, (signal, Window(), Buckets(9.0))]))
+        self.assertIsInstance(told.error, TooLarge)
+        self.assertEqual((len(told.start), others.count.tolist()), (0, [5.0]))
 
     def test_a_bad_append_leaves_the_others_in_step(self) -> None:
         self.storage.add_signals([A])
@@ -416,6 +551,53 @@ class ContractTests:
         self.assertEqual(self.storage.add_event(1, Event(A, "y", 1.0))[0].number, 1)
         self.assertIsNone(self.storage.document("key"))
 
+    # Batches.
+
+    def test_a_batch_is_seen_once_it_was_added(self) -> None:
+        self.assertIsNone(self.storage.seen_batch("device", 7))
+        self.stored(self.storage.add_batch("device", 7))
+        self.stored(self.storage.seen_batch("device", 7))
+        for source, seq in (("device", 6), ("device", 8), ("devic", 7)):
+            self.assertIsNone(self.storage.seen_batch(source, seq), (source, seq))
+
+    def test_a_batch_waits_for_what_was_written_with_it(self) -> None:
+        self.storage.add_signals([A])
+        written = self.storage.append([1], [1.0], [1.0])
+        added = self.storage.add_batch("device", 0)
+        seen = self.storage.seen_batch("device", 0)
+        verifyObject(ICommit, seen)
+        self.assertEqual((seen.done, added.done), (written.done, written.done))
+        self.stored(seen)
+        self.assertTrue(written.done and added.done)
+        self.assertEqual(self.storage.counters()["values_waiting"], 0)
+        self.stored(self.storage.seen_batch("device", 0))
+
+    def test_batches_out_of_order_and_of_long_ago(self) -> None:
+        for seq in range(2 * INTERVALS + 1, 1, -2):
+            self.storage.add_batch("device", seq)
+        self.storage.add_batch("device", 2 * INTERVALS + 3)
+        self.stored(self.storage.seen_batch("device", 2 * INTERVALS + 3))
+        self.assertIsNone(self.storage.seen_batch("device", 6))
+        for old in (0, 2, 3):
+            with self.assertRaisesRegex(BadValue, f"^batch.seq: {old} is too old"):
+                self.storage.seen_batch("device", old)
+        self.assertIsNone(self.storage.seen_batch("another", 0))
+
+    def test_clearing_keeps_what_was_seen(self) -> None:
+        self.storage.add_batch("device", 7)
+        self.result(self.storage.clear())
+        self.stored(self.storage.seen_batch("device", 7))
+
+    def test_forgotten_sources_are_counted(self) -> None:
+        for number in range(SOURCES + 2):
+            self.storage.add_batch(f"device {number}", 7)
+            if number == SOURCES - 1:
+                self.storage.add_batch("device 1", 8)
+        self.result(self.storage.flush())
+        seen = [self.storage.seen_batch(f"device {number}", 7) is not None for number in range(5)]
+        self.assertEqual(seen, [False, True, False, True, True])
+        self.assertEqual(self.storage.counters()["sources_forgotten"], 2)
+
     # Documents, and the rest.
 
     def test_documents(self) -> None:
@@ -450,7 +632,7 @@ class MemoryContractTest(ContractTests, SynchronousTestCase):
         self.storage = MemoryStorage(max_signals=4)
 
     def result(self, waiting: Deferred[Any]) -> Any:
-        return self.successResultOf(waiting)
+        return _now(waiting)
 
 
 class SqliteContractTest(ContractTests, SynchronousTestCase):
@@ -608,6 +790,8 @@ class Against(RuleBasedStateMachine):
         self.log: list[tuple[Callable[[IStorage, list[Any]], object], ICommit]] = []
         self.told: list[Any] = []
         self.expected_told: list[Any] = []
+        # Of each signal a place in either store, both the same.
+        self.cursors: dict[int, tuple[Cursor, Cursor]] = {}
         self.failing = False
 
     def change(self, how: Callable[[IStorage, list[Any]], object]) -> None:
@@ -685,6 +869,10 @@ class Against(RuleBasedStateMachine):
     def document(self, key: str, value: Any) -> None:
         self.change(lambda storage, _: storage.put_document(key, value))
 
+    @rule(source=st.sampled_from("ab"), seq=st.integers(0, 9))
+    def batch(self, source: str, seq: int) -> None:
+        self.change(lambda storage, _: storage.add_batch(source, seq))
+
     @rule()
     def turn(self) -> None:
         self.bench.queues.clock.advance(0)
@@ -701,6 +889,35 @@ class Against(RuleBasedStateMachine):
         found = self.bench.result(self.bench.storage.read(requests))
         for columns, expected in zip(found, _now(self.memory.read(requests)), strict=True):
             assert_same_columns(columns, expected)
+
+    @rule(which=WHICH, limit=st.integers(1, 20), x_min=st.none() | NUMBERS, anew=st.booleans())
+    def page(self, which: int, limit: int, x_min: float | None, anew: bool) -> None:
+        self.pump()
+        number = self.some(which)
+        if number is None:
+            return
+        after: Any = (None, None) if anew else self.cursors.get(number, (None, None))
+        windows = [Window(x_min=x_min, page=Page(place, limit), partly=True) for place in after]
+        (columns,) = self.bench.result(self.bench.storage.read([(number, windows[0])]))
+        (expected,) = _now(self.memory.read([(number, windows[1])]))
+        assert_same_columns(columns, expected)
+        assert (columns.more, type(columns.error)) == (expected.more, type(expected.error))
+        if columns.cursor is None:
+            assert expected.cursor is None and not anew
+            del self.cursors[number]
+        else:
+            assert columns.cursor.ordinal == expected.cursor.ordinal
+            self.cursors[number] = columns.cursor, expected.cursor
+
+    @rule(which=WHICH, window=WINDOWS, width=st.sampled_from([0.5, 2.0, 1e6]), origin=st.integers(-1, 1))
+    def aggregate(self, which: int, window: Window, width: float, origin: float) -> None:
+        self.pump()
+        request = [(self.some(which) or 77, window, Buckets(width, float(origin)))]
+        (found,) = self.bench.result(self.bench.storage.aggregate(request))
+        (expected,) = _now(self.memory.aggregate(request))
+        # What is added up depends on the order where it is beyond what floats can hold.
+        for column in ("start", "count", "minimum", "maximum", "first", "last"):
+            np.testing.assert_array_equal(getattr(found, column), getattr(expected, column), column)
 
     @rule(which=st.none() | st.lists(WHICH, max_size=2), limit=st.none() | st.integers(0, 4))
     def events(self, which: list[int] | None, limit: int | None) -> None:
@@ -726,7 +943,7 @@ class Against(RuleBasedStateMachine):
         self.bench.pump()
         kept = [(how, commit) for how, commit in self.log if commit.error is None]
         if len(kept) < len(self.log):
-            self.log, self.memory, self.expected_told = kept, MemoryStorage(), []
+            self.log, self.memory, self.expected_told, self.cursors = kept, MemoryStorage(), [], {}
             for how, _ in kept:
                 how(self.memory, self.expected_told)
         self.bench.database.faults.clear()
@@ -741,6 +958,7 @@ class Against(RuleBasedStateMachine):
         if not self.failing:
             assert storage.signals() == self.memory.signals()
             assert [storage.document(key) for key in "ab"] == [self.memory.document(key) for key in "ab"]
+            assert _batches(storage) == _batches(self.memory)
 
     @rule()
     def summaries(self) -> None:
@@ -761,14 +979,23 @@ class Against(RuleBasedStateMachine):
         self.bench.close()
 
 
+def _batches(storage: IStorage) -> list[tuple[str, int]]:
+    """Return the batches that were seen."""
+    every = [(source, seq) for source in "ab" for seq in range(10)]
+    return [batch for batch in every if storage.seen_batch(*batch) is not None]
+
+
 def _tell(waiting: Deferred[Any], told: list[Any]) -> None:
     waiting.addCallbacks(lambda result: told.append(np.array(result, dtype=object)), lambda _: None)
 
 
 def _now(waiting: Deferred[Any]) -> Any:
     found: list[Any] = []
-    waiting.addCallback(found.append)
-    return found[0]
+    waiting.addBoth(found.append)
+    (result,) = found
+    if isinstance(result, Failure):
+        result.raiseException()
+    return result
 
 
 class RandomSequencesTest(SynchronousTestCase):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import struct
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 from zope.interface.verify import verifyObject
 
 from rtoc_twisted.interfaces import ISocket
+from rtoc_twisted.wire.codec import JSON, Column, Message
+from rtoc_twisted.wire.stream import Stream
+from tests.doubles import messages
 from tests.web_support import (
     BINARY,
     CLOSE,
@@ -299,6 +305,44 @@ class FrameTests(WebCase):
         self.client.send(frame(CLOSE, struct.pack("!H", 1001)))
         self.successResultOf(gone)
         self.assertTrue(self.client.disconnecting)
+
+    def test_a_stream_with_a_ping_in_the_middle(self) -> None:
+        column = Column(np.arange(40_000.0))
+        stream = JSON.frame(Message([column]))
+        self.conversation.socket.send(stream)
+        self.assertTrue(self.conversation.socket.congested)
+        self.client.send(frame(PING, b"?"))
+        pong = bytes((0x80 | PONG, 1)) + b"?"
+        first = self.client.received()
+        self.assertTrue(first.endswith(pong))
+        self.clock.advance(0)
+        told = first.removesuffix(pong) + self.client.received()
+        self.assertEqual(list(messages(told)), [[column.values.tolist()]])
+        self.clock.advance(0)
+        self.assertFalse(self.conversation.socket.congested)
+
+    def test_a_stream_that_breaks(self) -> None:
+        def failing() -> Iterator[bytes]:
+            yield b"the first"
+            raise ValueError("no")
+
+        self.conversation.socket.send(Stream(failing(), 0))
+        self.client.received()
+        self.clock.advance(0)
+        self.assertEqual(close_code(self.client.received()), 1011)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.clock.advance(0)
+        self.assertEqual(self.client.received(), b"")
+
+    def test_a_client_that_leaves_in_the_middle_of_a_stream(self) -> None:
+        values = np.arange(40_000.0)
+        kept = weakref.ref(values)
+        self.conversation.socket.send(JSON.frame(Message([Column(values)])))
+        del values
+        self.client.loseConnection()
+        self.clock.advance(0)
+        gc.collect()
+        self.assertIsNone(kept())
 
     def test_codes_of_servers(self) -> None:
         self.conversation.socket.close(1008, "no login in time")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rtoc_twisted.client.blocking import BlockingSender
 from rtoc_twisted.client.client import DEFAULT_URL, Client
 from rtoc_twisted.client.failures import (
     BadAnswer,
@@ -14,6 +15,7 @@ from rtoc_twisted.client.failures import (
     RequestTimedOut,
 )
 from rtoc_twisted.client.pushes import PushStream
+from rtoc_twisted.client.sender import Counters, Sender
 from rtoc_twisted.client.trust import Credentials, Trust
 from rtoc_twisted.client.values import (
     ActionResult,
@@ -30,11 +32,13 @@ __all__ = [
     "DEFAULT_URL",
     "ActionResult",
     "BadAnswer",
+    "BlockingSender",
     "CannotConnect",
     "CertificateRefused",
     "Client",
     "ClientConnected",
     "ConnectionLost",
+    "Counters",
     "Credentials",
     "EventRaised",
     "Latest",
@@ -44,6 +48,7 @@ __all__ = [
     "QueueFull",
     "RequestFailed",
     "RequestTimedOut",
+    "Sender",
     "SignalAdded",
     "SignalData",
     "Trust",

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from rtoc_twisted.client.backoff import Backoff
+from rtoc_twisted.client.diskqueue import DiskQueue
 from rtoc_twisted.client.failures import BadAnswer, RequestFailed
+from rtoc_twisted.client.fields import Ack, Hold, plot_fields, sample_fields
 from rtoc_twisted.client.frames import CipherFrames, Frames, PlainFrames
 from rtoc_twisted.client.link import Link, Sleep
 from rtoc_twisted.client.pushes import PushStream
+from rtoc_twisted.client.queue import Limits, MemoryQueue, Queue, WhenFull
+from rtoc_twisted.client.sender import Refusal, Sender
 from rtoc_twisted.client.transport import Connect, websocket_connector
 from rtoc_twisted.client.trust import Credentials, Trust
 from rtoc_twisted.client.values import (
@@ -31,9 +37,6 @@ _T = TypeVar("_T")
 
 DEFAULT_URL = "ws://localhost:5050"
 
-Hold = Literal["off", "on", "mergeX", "mergeY"]
-Ack = Literal["received", "stored", "durable"]
-
 
 class Client:
     """A client of an RTOC server, for asyncio.
@@ -42,9 +45,10 @@ class Client:
     it connects, logs in and subscribes again by itself; requests made meanwhile wait for that.
 
     url: ws:// or wss://. credentials, trust: see there. cipher: speak the password cipher of the original
-    (needs a password; never needed over wss). timeout: seconds for a connection and for each request.
-    reconnect: False ends the client with its first connection. patient: wait for a server that is not
-    there yet instead of raising CannotConnect. connect, sleep, backoff: for those who bring their own.
+    (needs a password; never needed over wss). frames: another way to write messages, as PackedFrames.
+    timeout: seconds for a connection and for each request. reconnect: False ends the client with its first
+    connection. patient: wait for a server that is not there yet instead of raising CannotConnect.
+    connect, sleep, backoff: for those who bring their own.
 
     Every method that asks the server raises RequestFailed where it answers with an error, and
     RequestTimedOut, ConnectionLost or LoginRefused.
@@ -57,6 +61,7 @@ class Client:
         credentials: Credentials | None = None,
         trust: Trust | None = None,
         cipher: bool = False,
+        frames: Frames | None = None,
         timeout: float = 10.0,
         reconnect: bool = True,
         patient: bool = False,
@@ -65,9 +70,10 @@ class Client:
         backoff: Backoff | None = None,
     ) -> None:
         credentials = credentials or Credentials()
+        self._sleep = sleep
         self._link = Link(
             connect or websocket_connector(url, trust or Trust(), timeout),
-            _frames(credentials, cipher),
+            frames or _frames(credentials, cipher),
             credentials,
             timeout=timeout,
             reconnect=reconnect,
@@ -131,18 +137,7 @@ class Client:
         None: the server's time, in seconds since the epoch. ack: return when the server has "received"
         them, has them "stored" safe from a crash, or "durable", safe from a power cut, too.
         """
-        units = units or {}
-        fields: dict[str, Any] = {
-            "dname": device,
-            "sname": list(values),
-            "y": list(values.values()),
-            "unit": [units.get(name, "") for name in values],
-        }
-        if x is not None:
-            fields["x"] = [x] * len(values) if isinstance(x, (int, float)) else list(x)
-        if ack != "stored":
-            fields["ack"] = ack
-        await self.store(fields)
+        await self.store(sample_fields(device, values, units, x) | _asked(ack))
 
     async def plot(
         self,
@@ -160,14 +155,43 @@ class Client:
         x None: the indices of y. hold: what becomes of the samples that the signal has: "off" replaces
         them, "on" appends, "mergeX" and "mergeY" append the pairs whose x or y is new. ack: as for `send`.
         """
-        fields: dict[str, Any] = {"plot": True, "dname": device, "sname": signal, "y": y, "unit": unit}
-        if x is not None:
-            fields["x"] = x
-        if hold != "off":
-            fields["hold"] = hold
-        if ack != "stored":
-            fields["ack"] = ack
-        await self.store(fields)
+        await self.store(plot_fields(device, signal, y, x, unit, hold) | _asked(ack))
+
+    def sender(
+        self,
+        path: str | Path | None = None,
+        *,
+        limit: int = Limits.messages,
+        limit_size: int = Limits.size,
+        when_full: WhenFull | Literal["wait"] = "refuse",
+        fsync: bool = False,
+        ack: Literal["stored", "durable"] = "stored",
+        on_refused: Refusal | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> Sender:
+        """Return a Sender, whose values wait on this side while the server is away, and come exactly once.
+
+        It can be entered before the client is open; then it opens the client, without waiting for the server.
+        path: a directory to wait in, which outlives this process (see DiskQueue, fsync too); None: memory.
+        limit, limit_size: messages, and characters, that may wait; when_full: see Limits, or "wait" for room.
+        ack: as for `send`. on_refused: called with the fields of a message refused for good, and the failure.
+        """
+        kept: WhenFull = "refuse" if when_full == "wait" else when_full
+        limits = Limits(limit, limit_size, kept)
+
+        def open_queue() -> Queue:
+            return MemoryQueue(limits) if path is None else DiskQueue(path, limits, fsync=fsync)
+
+        return Sender(
+            self._link,
+            open_queue,
+            clock=clock,
+            sleep=self._sleep,
+            backoff=Backoff(random.random),
+            wait=when_full == "wait",
+            durable=ack == "durable",
+            on_refused=on_refused,
+        )
 
     async def event(
         self,
@@ -357,6 +381,10 @@ class Client:
         by_key = {name.key: name for name in listed}
         resolved = (name if isinstance(name, SignalName) else by_key.get(name) for name in given)
         return [name for name in resolved if name is not None]
+
+
+def _asked(ack: Ack) -> dict[str, Any]:
+    return {} if ack == "stored" else {"ack": ack}
 
 
 def _document(found: Any) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Conversation:
         self._unanswered: deque[int] = deque()
         self._count = 0
 
-    def request(self, fields: Mapping[str, Any]) -> tuple[int, str]:
+    def request(self, fields: Mapping[str, Any]) -> tuple[int, str | bytes]:
         """Return the number of a new request and its frame, which must be sent in this order.
 
         TypeError if the fields are no JSON; nothing is kept then.

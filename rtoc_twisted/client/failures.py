@@ -38,9 +38,16 @@ class RequestTimedOut(TimedOut):
 
 
 class ConnectionLost(NotAvailable):
-    """The connection ended before the answer came; whether the server did the work is not known."""
+    """The connection ended before the answer came; whether the server did the work is not known.
+
+    close_code: the one that the server gave (RFC 6455 section 7.4), if it did.
+    """
 
     retriable = True
+
+    def __init__(self, message: str, close_code: int | None = None) -> None:
+        super().__init__(message)
+        self.close_code = close_code
 
 
 class CannotConnect(ConnectionLost):

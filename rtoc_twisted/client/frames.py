@@ -1,4 +1,4 @@
-"""Message objects <-> text frames, plain or in the old password cipher. No I/O."""
+"""Message objects <-> frames: plain JSON, MessagePack, or JSON in the old password cipher. No I/O."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import json
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import msgspec
+
 from rtoc_twisted.wire import aes
 
 
 class Frames(Protocol):
     """How one side of a conversation writes and reads its frames."""
 
-    def encode(self, message: Mapping[str, Any]) -> str:
-        """Return the text frame of a message; numpy numbers and arrays count as numbers and lists."""
+    def encode(self, message: Mapping[str, Any]) -> str | bytes:
+        """Return the frame of a message, bytes for a binary one; numpy's numbers and arrays are taken."""
 
     def decode(self, frame: str | bytes) -> dict[str, Any] | None:
         """Return the message of a frame, or None if it holds no JSON object."""
@@ -31,6 +33,27 @@ class PlainFrames:
         try:
             message = json.loads(frame)
         except ValueError:
+            return None
+        return message if isinstance(message, dict) else None
+
+
+class PackedFrames:
+    """MessagePack in binary frames, which NaN and the infinities need; an answer in JSON is read, too."""
+
+    def __init__(self) -> None:
+        self._plain = PlainFrames()
+
+    def encode(self, message: Mapping[str, Any]) -> bytes:
+        """Return the message as MessagePack; TypeError for what it cannot hold."""
+        return msgspec.msgpack.encode(message, enc_hook=_as_json)
+
+    def decode(self, frame: str | bytes) -> dict[str, Any] | None:
+        """Return the map in the frame, or None."""
+        if isinstance(frame, str):
+            return self._plain.decode(frame)
+        try:
+            message = msgspec.msgpack.decode(frame)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             return None
         return message if isinstance(message, dict) else None
 

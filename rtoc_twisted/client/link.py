@@ -58,6 +58,7 @@ class Link:
         self._backoff = backoff
         self._sleep = sleep
         self._was_open = False
+        self._waits = patient
         self._conversation = Conversation(frames)
         self._pending: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._streams: set[PushStream] = set()
@@ -66,16 +67,24 @@ class Link:
         self._opened: asyncio.Future[Transport] | None = None
         self._keeper: asyncio.Task[None] | None = None
 
-    async def open(self) -> None:
+    @property
+    def is_open(self) -> bool:
+        """Whether it has, or tries to get, a connection."""
+        return self._keeper is not None and not self._keeper.done()
+
+    async def open(self, wait: bool = True) -> None:
         """Connect and log in; return when requests can be made.
 
-        CannotConnect (unless patient), LoginRefused. Does nothing on an open link.
+        CannotConnect (unless patient), LoginRefused. With wait False it returns at once, and is patient.
+        Does nothing on an open link.
         """
-        if self._keeper is None or self._keeper.done():
+        if not self.is_open:
             self._was_open = False
+            self._waits = self._patient or not wait
             self._opened = asyncio.get_running_loop().create_future()
             self._keeper = asyncio.create_task(self._keep_open())
-        await self._ready()
+        if wait:
+            await self.ready()
 
     async def close(self) -> None:
         """Close the connection and stop; requests without an answer raise ConnectionLost."""
@@ -84,15 +93,16 @@ class Link:
             await asyncio.gather(self._keeper, return_exceptions=True)
         self._end(None)
 
-    async def request(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+    async def request(self, fields: Mapping[str, Any], transport: Transport | None = None) -> dict[str, Any]:
         """Send a request and return its answer.
 
-        While there is no connection it waits for one, within the time-out. Raises RequestFailed,
-        RequestTimedOut, ConnectionLost, LoginRefused; TypeError for what cannot be written as JSON.
+        While there is no connection it waits for one, within the time-out; with a transport it goes over
+        that one or none. Raises RequestFailed, RequestTimedOut, ConnectionLost, LoginRefused; TypeError
+        for what cannot be written as JSON.
         """
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._exchange(await self._ready(), fields)
+                return await self._exchange(transport or await self.ready(), fields)
         except TimeoutError:
             raise RequestTimedOut(f"no answer within {self._timeout:g} s") from None
 
@@ -107,7 +117,8 @@ class Link:
         self._streams.add(stream)
         return stream
 
-    async def _ready(self) -> Transport:
+    async def ready(self) -> Transport:
+        """Return the connection, waiting for it as long as the link is open; raises what ended the link."""
         if self._opened is None:
             raise ConnectionLost("the client is not open")
         return await asyncio.shield(self._opened)
@@ -117,7 +128,7 @@ class Link:
             try:
                 await self._converse()
             except RTOCError as failure:
-                again = self._reconnect if self._was_open else self._patient
+                again = self._reconnect if self._was_open else self._waits
                 if not again or not failure.retriable:
                     return self._end(failure)
                 delay = self._backoff.delay()

@@ -36,7 +36,7 @@ CONNECT_FAILURES = (OSError, InvalidHandshake, EOFError)
 class Transport(Protocol):
     """One connection: all that the rest of the client knows of a socket."""
 
-    async def send(self, frame: str) -> None:
+    async def send(self, frame: str | bytes) -> None:
         """Send a frame; ConnectionLost if that cannot be."""
 
     async def receive(self) -> str | bytes:
@@ -56,19 +56,19 @@ class WebSocketTransport:
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
 
-    async def send(self, frame: str) -> None:
-        """Send a text frame; ConnectionLost if that cannot be."""
+    async def send(self, frame: str | bytes) -> None:
+        """Send a text frame, or a binary one of bytes; ConnectionLost if that cannot be."""
         try:
             await self._socket.send(frame)
         except ConnectionClosed as closed:
-            raise ConnectionLost(reason_of(closed)) from closed
+            raise loss_of(closed) from closed
 
     async def receive(self) -> str | bytes:
         """Return the next message; ConnectionLost when there will be none."""
         try:
             return await self._socket.recv()
         except ConnectionClosed as closed:
-            raise ConnectionLost(reason_of(closed)) from closed
+            raise loss_of(closed) from closed
 
     async def close(self) -> None:
         """Do the closing handshake of RFC 6455 section 7."""
@@ -114,12 +114,13 @@ def connect_failure(url: str, error: BaseException) -> CannotConnect:
     return CannotConnect(f"{url}: {error}")
 
 
-def reason_of(closed: ConnectionClosed) -> str:
-    """Return why a connection ended: the server's close code and reason where it gave them."""
+def loss_of(closed: ConnectionClosed) -> ConnectionLost:
+    """Return the failure to tell for a connection that ended, with the server's reason where it gave one."""
     frame = closed.rcvd
     if frame is None:
-        return "the connection broke"
-    return f"the server closed the connection ({frame.code} {frame.reason})".replace(" )", ")")
+        return ConnectionLost("the connection broke")
+    told = f"the server closed the connection ({frame.code} {frame.reason})".replace(" )", ")")
+    return ConnectionLost(told, frame.code)
 
 
 def _certificate(socket: ClientConnection) -> bytes | None:

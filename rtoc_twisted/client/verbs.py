@@ -18,7 +18,7 @@ PRIORITIES = ("information", "warning", "error")
 
 async def send(client: Client, args: Namespace, shell: Shell) -> None:
     """Send the values of the command line, or those of each line of standard input."""
-    for fields in _given(args) if args.values else _lines(args, shell):
+    for fields in given(args) if args.values else _lines(args, shell):
         await client.store(fields)
 
 
@@ -60,7 +60,8 @@ async def info(client: Client, args: Namespace, shell: Shell) -> None:
         shell.write_json(found)
 
 
-def _given(args: Namespace) -> list[dict[str, Any]]:
+def given(args: Namespace) -> list[dict[str, Any]]:
+    """Return the requests of the command line; BadValue."""
     triples = [assignment(text) for text in args.values]
     names, values, units = zip(*triples, strict=True)
     return [_timed({"dname": args.device, "sname": names, "y": values, "unit": units}, args)]
@@ -69,10 +70,15 @@ def _given(args: Namespace) -> list[dict[str, Any]]:
 def _lines(args: Namespace, shell: Shell) -> Iterable[dict[str, Any]]:
     for number, line in enumerate(shell.stdin, 1):
         if line.strip():
-            try:
-                yield _timed(_line_fields(line, args.device), args)
-            except (ValueError, TypeError) as error:
-                raise BadValue(f"standard input, line {number}: {error}") from error
+            yield read_line(number, line, args)
+
+
+def read_line(number: int, line: str, args: Namespace) -> dict[str, Any]:
+    """Return the request of a line of standard input; BadValue."""
+    try:
+        return _timed(_line_fields(line, args.device), args)
+    except (ValueError, TypeError) as error:
+        raise BadValue(f"standard input, line {number}: {error}") from error
 
 
 def _line_fields(line: str, device: str) -> dict[str, Any]:

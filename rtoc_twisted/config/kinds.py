@@ -121,9 +121,9 @@ def integer(low: int, high: int) -> Kind:
     return Kind(name, from_text, check)
 
 
-def seconds(low: float, high: float) -> Kind:
-    """Return the kind of durations in seconds, fractions allowed."""
-    name = f"seconds, {low:g} to {high:g}"
+def seconds(low: float, high: float, unit: str = "seconds") -> Kind:
+    """Return the kind of durations in seconds, or in another unit, fractions allowed."""
+    name = f"{unit}, {low:g} to {high:g}"
 
     def from_text(value: str) -> object:
         try:
@@ -172,7 +172,7 @@ def strings(item: Kind, least: int = 0) -> Kind:
     """Return the kind of lists; as text, the items stand between commas. check gives a tuple."""
 
     def from_text(value: str) -> object:
-        return [part.strip() for part in value.split(",") if part.strip()]
+        return [item.from_text(part.strip()) for part in value.split(",") if part.strip()]
 
     def check(value: object) -> tuple[Any, ...]:
         if not isinstance(value, list) or len(value) < least:
@@ -180,6 +180,17 @@ def strings(item: Kind, least: int = 0) -> Kind:
         return tuple(item.check(part) for part in value)
 
     return Kind(f"list of {item.name}", from_text, check)
+
+
+def patterns() -> Kind:
+    """Return the kind of lists of patterns; one may stand without brackets. check gives a tuple."""
+    several = strings(text(), least=1)
+
+    def check(value: object) -> tuple[str, ...]:
+        found: tuple[str, ...] = several.check([value] if isinstance(value, str) else value)
+        return found
+
+    return Kind("pattern or list of patterns", several.from_text, check)
 
 
 def command() -> Kind:
@@ -253,14 +264,14 @@ def port(*refused: str) -> Kind:
     return Kind("port number or Twisted endpoint description", str, check)
 
 
-def table(check: Callable[[object], Any]) -> Kind:
-    """Return the kind of whole TOML tables; as text, an inline table."""
+def table(check: Callable[[object], Any], example: str) -> Kind:
+    """Return the kind of whole TOML tables; as text, an inline table such as the example."""
 
     def from_text(value: str) -> object:
         try:
             return tomllib.loads(f"table = {value}")["table"]
         except tomllib.TOMLDecodeError:
-            # The text is not shown: what stands in this table is secret.
-            raise ValueError("expected a TOML inline table such as {name = {token_hash = ..}}") from None
+            # The text is not shown: what stands in a table may be secret.
+            raise ValueError(f"expected a TOML inline table such as {example}") from None
 
     return Kind("table", from_text, check)

@@ -6,15 +6,16 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from twisted.internet.endpoints import quoteStringArgument
 from twisted.python import usage
 
 from .. import __version__, tls
+from ..storage.retention import Rule
 from .load import Merged, merge
-from .settings import SETTINGS, Account, Config, Setting
+from .settings import RULE_KEYS, SETTINGS, Account, Config, Setting
 
 HIDDEN = "***"
 
@@ -57,8 +58,8 @@ def _lines(setting: Setting, value: Any, origin: str) -> Iterator[str]:
     name = setting.key.rpartition(".")[2]
     if value is None:
         yield f"# {name}: {setting.absent}"
-    elif setting.secret:
-        yield from _account_lines(value, origin)
+    elif setting.key in _TABLES:
+        yield from _TABLES[setting.key](value, origin)
     else:
         yield f"{name} = {_toml(value)}  # {origin}"
 
@@ -73,6 +74,19 @@ def _account_lines(accounts: tuple[Account, ...], origin: str) -> Iterator[str]:
         yield f"permissions = {_toml(names)}"
 
 
+def _rule_lines(rules: tuple[Rule, ...], origin: str) -> Iterator[str]:
+    for rule in rules:
+        yield f"[retention.{_toml(rule.name)}]  # {origin}"
+        values = {key: getattr(rule, key, rule.patterns) for key in RULE_KEYS}
+        yield from (f"{key} = {_toml(value)}" for key, value in values.items() if value is not None)
+
+
+_TABLES: Mapping[str, Callable[[Any, str], Iterator[str]]] = {
+    "accounts": _account_lines,
+    "retention": _rule_lines,
+}
+
+
 def report(merged: Merged) -> str:
     """Return the merged configuration as TOML with the origin of each value, then the problems.
 
@@ -80,8 +94,8 @@ def report(merged: Merged) -> str:
     """
     lines = ["# option over environment over file over default"]
     table = ""
-    # TOML wants what stands outside of tables first, and [accounts] is a table that SETTINGS has there.
-    for setting in sorted(SETTINGS, key=lambda s: (s.secret, "." in s.key)):
+    # TOML wants what stands outside of tables first, and SETTINGS has tables of tables there.
+    for setting in sorted(SETTINGS, key=lambda s: (s.key in _TABLES, "." in s.key)):
         head = setting.key.rpartition(".")[0]
         if head != table:
             table = head

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..auth.accounts import OWNER
 from ..model import Permission
+from ..storage.retention import Rule
 from . import kinds
 from .kinds import Kind, Network, Wrong
 
@@ -92,14 +93,7 @@ def _accounts(value: object) -> tuple[Account, ...]:
 def _account(name: str, entry: object, wrong: list[tuple[str, str]]) -> Account:
     if name == OWNER:
         wrong.append((name, "this name is the account of the server's password; choose another"))
-    given: dict[str, Any] = {}
-    for key, value in entry.items() if isinstance(entry, dict) else ():
-        try:
-            given[key] = ACCOUNT_KEYS[key].check(value)
-        except KeyError:
-            wrong.append((f"{name}.{key}", f"unknown setting; known are {', '.join(ACCOUNT_KEYS)}"))
-        except ValueError as error:
-            wrong.append((f"{name}.{key}", str(error)))
+    given = _checked(name, entry, ACCOUNT_KEYS, wrong)
     if not isinstance(entry, dict) or not {"password_hash", "token_hash"} & entry.keys():
         wrong.append((name, "expected a table with password_hash, token_hash or both"))
     elif "permissions" not in entry:
@@ -108,6 +102,49 @@ def _account(name: str, entry: object, wrong: list[tuple[str, str]]) -> Account:
     for word in given.get("permissions", ()):
         granted |= PERMISSIONS[word]
     return Account(name, given.get("password_hash"), given.get("token_hash"), granted)
+
+
+RULE_KEYS = {
+    "signals": kinds.patterns(),
+    "raw_days": kinds.seconds(0.01, 100_000, "days"),
+    "raw_points": kinds.integer(1, 10**15),
+    "raw_bytes": kinds.size("1 KiB", "1024 TiB"),
+    "days": kinds.seconds(0.01, 100_000, "days"),
+}
+
+
+def _retention(value: object) -> tuple[Rule, ...]:
+    if not isinstance(value, dict):
+        raise ValueError("expected a table [retention.NAME] for each rule")
+    wrong: list[tuple[str, str]] = []
+    rules = tuple(_rule(name, entry, wrong) for name, entry in value.items())
+    if wrong:
+        raise Wrong(wrong)
+    return rules
+
+
+def _rule(name: str, entry: object, wrong: list[tuple[str, str]]) -> Rule:
+    given = _checked(name, entry, RULE_KEYS, wrong)
+    if not isinstance(entry, dict) or "signals" not in entry:
+        wrong.append((name, 'expected a table with signals = "PATTERN", and limits'))
+    elif len(entry) == 1:
+        wrong.append((name, f"a limit is missing: {', '.join(list(RULE_KEYS)[1:])}"))
+    return Rule(name, given.pop("signals", ()), **given)
+
+
+def _checked(
+    name: str, entry: object, known: dict[str, Kind], wrong: list[tuple[str, str]]
+) -> dict[str, Any]:
+    """Return the values of a table that are right, the others told in `wrong`."""
+    given: dict[str, Any] = {}
+    for key, value in entry.items() if isinstance(entry, dict) else ():
+        try:
+            given[key] = known[key].check(value)
+        except KeyError:
+            wrong.append((f"{name}.{key}", f"unknown setting; known are {', '.join(known)}"))
+        except ValueError as error:
+            wrong.append((f"{name}.{key}", str(error)))
+    return given
 
 
 @dataclass(frozen=True)
@@ -204,6 +241,22 @@ class Storage:
     backend: str = setting(
         kinds.choice("sqlite", "memory"), "sqlite", "Where samples are kept; `memory` forgets all at the end"
     )
+    rollups: tuple[float, ...] = setting(
+        kinds.strings(kinds.seconds(0.001, 100_000_000), least=1),
+        [60, 3600, 86400],
+        "Widths of the buckets whose sums stay when samples go",
+    )
+    budget: int | None = setting(
+        kinds.size("16 MiB", "1024 TiB"),
+        None,
+        "What the stored data may take on the disk before the oldest make room",
+        absent="no limit",
+    )
+    keep_free: int = setting(
+        kinds.size("0", "1024 TiB"),
+        "256 MiB",
+        "What is to stay free on the disk before the oldest data make room",
+    )
 
 
 @dataclass(frozen=True)
@@ -250,8 +303,16 @@ class Config:
     limits: Limits = Limits()
     storage: Storage = Storage()
     logger: Logger = Logger()
+    retention: tuple[Rule, ...] = setting(
+        kinds.table(_retention, '{name = {signals = "*", days = 30}}'),
+        {},
+        "Rules by name: which samples are kept for how long",
+    )
     accounts: tuple[Account, ...] = setting(
-        kinds.table(_accounts), {}, "Accounts by name, with hashes and permissions", secret=True
+        kinds.table(_accounts, "{name = {token_hash = ..}}"),
+        {},
+        "Accounts by name, with hashes and permissions",
+        secret=True,
     )
 
 

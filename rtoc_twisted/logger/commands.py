@@ -134,8 +134,12 @@ class LoggerCommands:
     def _backup(self, wanted: Any) -> Any:
         yield self._change("backup", wanted)
         self._backups.reschedule()
-        if isinstance(wanted, dict) and wanted.get("now") is True:
+        now = wanted.get("now") if isinstance(wanted, dict) else None
+        if now is True:
             yield self._backups.now()
+        elif now == "full":
+            name = yield self._backups.now(full=True)
+            return {**wanted, "file": name}
         return wanted
 
     def _change(self, topic: str, wanted: Any) -> Any:

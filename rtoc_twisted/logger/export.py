@@ -177,6 +177,18 @@ class Exporter:
             raise StorageFailed(f"{path.name} could not be written: {error.strerror}") from None
 
     @inlineCallbacks
+    def copy(self, path: Path) -> Any:
+        """Write a copy of the whole store (IStorage.copy_to); fires when it is there.
+
+        Fails like IStorage.copy_to.
+        """
+        try:
+            yield self._in_thread(lambda: path.parent.mkdir(parents=True, exist_ok=True))
+        except OSError as error:
+            raise StorageFailed(f"{path.name} could not be written: {error.strerror}") from None
+        yield self._storage.copy_to(path)
+
+    @inlineCallbacks
     def _fill(self, writer: _Writer) -> Any:
         signals = {signal.name: signal for signal in self._storage.signals()}
         for signal in signals.values():

@@ -20,6 +20,7 @@ _CHANGEABLE: Mapping[str, Mapping[str, type]] = {
         "autoOnClose": bool,
         "autoIfFull": bool,
         "clear": bool,
+        "full": bool,
         "resample": int,
         "intervall": int,
     },

@@ -1,8 +1,14 @@
-"""The chunks of signals in the SQLite file: added plain, packed when it is quiet, by the one that writes."""
+"""The chunks of signals in the SQLite file: added plain, packed when it is quiet, by the one that writes.
+
+A chunk is plain, then packed with an outline and rollups; it retires when its samples are to go, and
+what stays are the outline (now as its samples) and the rollups; in the end it is dropped.
+"""
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,10 +17,21 @@ from ..model import Columns, FloatColumn, SignalSummary
 from .blobs import pack_chunk, plain
 from .catalog import join, summarize
 from .decimate import decimate
-from .reader import OUTLINE_RATIO, read_chunk, summary_of
-from .select import bounds
+from .reader import summary_of
+from .retention import DAY, ChunkFacts, Moments
+from .rollups import WIDTHS, draw, pack_rollup
+from .runs import OUTLINE_RATIO, read_chunk
+from .select import bounds, new_epoch
 
 CHUNK_SAMPLES = 16_384
+PLAIN, PACKED, RETIRED = range(3)
+"""What chunks.packed says."""
+
+_LARGE = 4096
+_HOUR = 3600.0
+_LEAST_OUTLINE = 8
+_DRAWN = "storage.rollups"
+_LOOK_AHEAD = 256
 
 _LARGE_CHUNK = (
     "SELECT id, x_min, x_max, data FROM chunks WHERE packed = 0 AND samples >= 4096 ORDER BY id LIMIT 1"
@@ -23,14 +40,30 @@ _LARGE_CHUNK = (
 
 
 class Chunks:
-    """The chunks, and the figures of their signals. All of it inside of the caller's transaction."""
+    """The chunks, and the figures of their signals. All of it inside of the caller's transaction.
 
-    def __init__(self, sql: sqlite3.Connection) -> None:
+    widths: of rollups; moments: tells when a chunk is written. Their numbers grow, and none is used
+    twice as long as this one lives: whoever decided on a chunk can come back to it later.
+    """
+
+    def __init__(
+        self, sql: sqlite3.Connection, widths: Sequence[float] = WIDTHS, moments: Moments | None = None
+    ) -> None:
         self._sql = sql
+        self._widths = tuple(widths)
+        self._moments = moments or Moments()
+        self._page: float | None = None
+        self._last = 0
+        self._drawn: int | None = None
+
+    def undo(self) -> None:
+        """Forget what may have been rolled back."""
+        self._page = self._drawn = None
 
     def replace(self, signal_id: int, x: FloatColumn, y: FloatColumn, folded: int) -> None:
         """Enter a signal's samples instead of those that it had up to a row of the journal."""
         self.remove(signal_id)
+        self._sql.execute("UPDATE signals SET epoch = ?, dropped = 0 WHERE id = ?", (new_epoch(), signal_id))
         self._add(signal_id, x, y)
         self._sum_up(signal_id, summarize(x, y) if len(x) else None, folded)
 
@@ -50,7 +83,7 @@ class Chunks:
         self._sum_up(signal_id, join(summary_of(row), summarize(x, y)), folded)
         # A chunk is rewritten only with at least as many new samples: each is written log n times at most.
         newest = self._newest(signal_id)
-        while newest and newest[1] <= len(x) and newest[1] + len(x) <= CHUNK_SAMPLES:
+        while newest and newest[1] <= len(x) <= CHUNK_SAMPLES - newest[1] and newest[2] != RETIRED:
             try:
                 old_x, old_y = read_chunk(newest[2], newest[3])
             except StorageFailed:
@@ -75,9 +108,56 @@ class Chunks:
 
     def _add_one(self, signal_id: int, x: FloatColumn, y: FloatColumn) -> None:
         self._sql.execute(
-            "INSERT INTO chunks (signal_id, samples, x_min, x_max, data) VALUES (?, ?, ?, ?, ?)",
-            (signal_id, len(x), *bounds(x), plain(x, y)),
+            "INSERT INTO chunks (id, signal_id, samples, x_min, x_max, data) VALUES (?, ?, ?, ?, ?, ?)",
+            (self._number(), signal_id, len(x), *bounds(x), plain(x, y)),
         )
+
+    def _number(self) -> int:
+        """Return the number of a new chunk, entered in the calendar if it is the first of its hour."""
+        moment = self._now()
+        self._last += 1
+        if self._page is None or moment - self._page >= _HOUR:
+            self._sql.execute("INSERT INTO calendar (chunk_id, moment) VALUES (?, ?)", (self._last, moment))
+            # Of the rows that are older than all chunks the newest says all that is to say.
+            self._sql.execute(
+                "DELETE FROM calendar WHERE chunk_id < (SELECT MAX(chunk_id) FROM calendar"
+                " WHERE chunk_id <= (SELECT MIN(id) FROM chunks))"
+            )
+            self._page = moment
+        return self._last
+
+    def _now(self) -> float:
+        if not self._last or self._page is None:
+            row = self._sql.execute(
+                "SELECT chunk_id, moment FROM calendar ORDER BY chunk_id DESC LIMIT 1"
+            ).fetchone()
+            # Those that are lost keep their places.
+            (last,) = self._sql.execute(
+                "SELECT MAX(id) FROM (SELECT MAX(id) AS id FROM chunks UNION ALL SELECT MAX(id) FROM lost)"
+            ).fetchone()
+            self._last = max(self._last, last or 0)
+            if row is not None:
+                self._last = max(self._last, row[0])
+                self._page = row[1]
+                self._moments.not_before(row[1])
+        return self._moments()
+
+    def before(self, days: float) -> int:
+        """Return the number below which all chunks were written that many days ago, or earlier."""
+        (number,) = self._sql.execute(
+            "SELECT MAX(chunk_id) FROM calendar WHERE moment <= ?", (self._now() - days * DAY,)
+        ).fetchone()
+        return number or 0
+
+    def facts(self, signal_id: int) -> list[ChunkFacts]:
+        """Return what a rule has to know of a signal's chunks, oldest first."""
+        rows = self._sql.execute(
+            "SELECT id, samples, length(data), packed FROM chunks WHERE signal_id = ? ORDER BY id",
+            (signal_id,),
+        )
+        return [
+            ChunkFacts(number, samples, size, packed == RETIRED) for number, samples, size, packed in rows
+        ]
 
     def _sum_up(self, signal_id: int, summary: SignalSummary | None, folded: int) -> None:
         figures = (
@@ -98,6 +178,14 @@ class Chunks:
             (folded, *figures, signal_id),
         )
 
+    def keys(self, above: int, limit: int) -> list[tuple[int, str]]:
+        """Return the ids and the sigKeys of the signals behind an id, so many at most."""
+        return self._sql.execute(
+            "SELECT s.id, d.name || '.' || s.name FROM signals s JOIN devices d ON d.id = s.device_id"
+            " WHERE s.id > ? ORDER BY s.id LIMIT ?",
+            (above, limit),
+        ).fetchall()
+
     def pack_one(self) -> bool:
         """Pack a large chunk and draw its outline; return whether there was one."""
         row = self._sql.execute(_LARGE_CHUNK).fetchone()
@@ -105,14 +193,154 @@ class Chunks:
             return False
         number, low, high, data = row
         try:
-            x, y = read_chunk(0, data)
+            x, y = read_chunk(PLAIN, data)
         except StorageFailed:
             # Reads of its signal tell it; the others are to be packed all the same.
             self._sql.execute("UPDATE chunks SET packed = 1 WHERE id = ?", (number,))
             return True
-        outline = decimate(Columns(x, y, low, high), len(x) // OUTLINE_RATIO)
+        outline = _outline(x, y, low, high)
         self._sql.execute("UPDATE chunks SET packed = 1, data = ? WHERE id = ?", (pack_chunk(x, y), number))
         self._sql.execute(
             "INSERT INTO outlines (chunk_id, data) VALUES (?, ?)", (number, plain(outline.x, outline.y))
         )
+        if number <= self._upto():
+            # It was plain once more because its rollups were damaged; `draw_one` will not come back to it.
+            self._draw(number, x, y)
         return True
+
+    def draw_one(self) -> bool:
+        """Draw the rollups of a packed chunk that has none; return whether there may be more.
+
+        A step of its own, behind packing: both together would take too long. How far it came is kept with
+        them. All chunks are drawn again, as far as widths are missing, when the widths were changed.
+        """
+        upto = before = self._upto()
+        rows = self._sql.execute(
+            "SELECT id, packed, samples FROM chunks WHERE id > ? ORDER BY id LIMIT ?", (before, _LOOK_AHEAD)
+        ).fetchall()
+        for number, packed, samples in rows:
+            if packed == PLAIN and samples >= _LARGE:
+                # It is to be packed first.
+                break
+            upto = number
+            if packed == PACKED:
+                self._draw_for(number)
+                break
+        if upto == before:
+            return False
+        self._sql.execute(
+            "INSERT INTO documents (key, value) VALUES (?, ?)"
+            " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            (_DRAWN, json.dumps({"widths": self._widths, "upto": upto})),
+        )
+        self._drawn = upto
+        return True
+
+    def _upto(self) -> int:
+        """Return the number up to which rollups were drawn."""
+        if self._drawn is None:
+            row = self._sql.execute("SELECT value FROM documents WHERE key = ?", (_DRAWN,)).fetchone()
+            kept = json.loads(row[0]) if row else {}
+            self._drawn = int(kept["upto"]) if kept.get("widths") == list(self._widths) else 0
+        return self._drawn
+
+    def _draw_for(self, number: int) -> None:
+        (data,) = self._sql.execute("SELECT data FROM chunks WHERE id = ?", (number,)).fetchone()
+        try:
+            self._draw(number, *read_chunk(PACKED, data))
+        except StorageFailed:
+            # Reads of its signal tell it.
+            return
+
+    def _draw(self, number: int, x: FloatColumn, y: FloatColumn) -> None:
+        rows = self._sql.execute("SELECT width FROM rollups WHERE chunk_id = ?", (number,)).fetchall()
+        missing = [width for width in self._widths if (width,) not in rows]
+        self._sql.executemany(
+            "INSERT INTO rollups (chunk_id, width, data) VALUES (?, ?, ?)",
+            [(number, width, pack_rollup(sums)) for width, sums in draw(x, y, missing)],
+        )
+
+    def retire(self, number: int) -> bool:
+        """Let go of a chunk's samples; its outline and its rollups stay, drawn now if they were not.
+
+        Return whether there were any samples.
+        """
+        row = self._sql.execute(
+            "SELECT packed, x_min, x_max, data FROM chunks WHERE id = ? AND packed <> 2", (number,)
+        ).fetchone()
+        if row is None:
+            return False
+        packed, low, high, data = row
+        try:
+            x, y = read_chunk(packed, data)
+        except StorageFailed:
+            # There is nothing to make an outline of. Reads of its signal tell it.
+            self._sql.execute("UPDATE chunks SET packed = 2 WHERE id = ?", (number,))
+            return True
+        outline = _outline(x, y, low, high)
+        # In this order it needs no page that is not free already.
+        self._sql.execute("DELETE FROM outlines WHERE chunk_id = ?", (number,))
+        self._sql.execute("UPDATE chunks SET packed = 2, data = x'' WHERE id = ?", (number,))
+        self._sql.execute("UPDATE chunks SET data = ? WHERE id = ?", (plain(outline.x, outline.y), number))
+        self._draw(number, x, y)
+        return True
+
+    def newest(self) -> int:
+        """Return the number of the newest chunk, 0 if there is none."""
+        (number,) = self._sql.execute("SELECT MAX(id) FROM chunks").fetchone()
+        return number or 0
+
+    def oldest(self, *, retired: bool, above: int = 0) -> tuple[int, int] | None:
+        """Return the number and the signal of the oldest chunk that is retired, or is not; None if none is.
+
+        above: the search begins behind that number.
+        """
+        row: tuple[int, int] | None = self._sql.execute(
+            "SELECT id, signal_id FROM chunks WHERE id > ? AND (packed = 2) = ? ORDER BY id LIMIT 1",
+            (above, retired),
+        ).fetchone()
+        return row
+
+    def drop(self, signal_id: int, numbers: Sequence[int]) -> None:
+        """Remove chunks of a signal for good, the oldest ones, and correct its figures.
+
+        Lost ones among them go, too: they have their places in the signal, but are not in its figures.
+        """
+        wanted = json.dumps(list(numbers))
+        # Without those that went another way meanwhile.
+        (gone,) = self._sql.execute(
+            "SELECT COALESCE(SUM(samples), 0) FROM chunks WHERE signal_id = ?"
+            " AND id IN (SELECT value FROM json_each(?))",
+            (signal_id, wanted),
+        ).fetchone()
+        self._sql.execute(
+            "DELETE FROM chunks WHERE signal_id = ? AND id IN (SELECT value FROM json_each(?))",
+            (signal_id, wanted),
+        )
+        (lost,) = self._sql.execute(
+            "SELECT COALESCE(SUM(samples), 0) FROM lost WHERE signal_id = ? AND id < ?",
+            (signal_id, max(numbers)),
+        ).fetchone()
+        self._sql.execute("DELETE FROM lost WHERE signal_id = ? AND id < ?", (signal_id, max(numbers)))
+        self._sql.execute(
+            "UPDATE signals SET samples = samples - ?1, dropped = dropped + ?1 + ?4, (first_x, x_min, x_max)"
+            " = (?3, (SELECT MIN(x_min) FROM chunks WHERE signal_id = ?2),"
+            " (SELECT MAX(x_max) FROM chunks WHERE signal_id = ?2)) WHERE id = ?2",
+            (gone, signal_id, self._first_x(signal_id), lost),
+        )
+
+    def _first_x(self, signal_id: int) -> float | None:
+        row = self._sql.execute(
+            "SELECT packed, data, x_min FROM chunks WHERE signal_id = ? ORDER BY id LIMIT 1", (signal_id,)
+        ).fetchone()
+        if row is None:
+            return None
+        try:
+            x, _ = read_chunk(*row[:2])
+        except StorageFailed:
+            return float("nan") if row[2] is None else row[2]
+        return float(x[0]) if len(x) else None
+
+
+def _outline(x: FloatColumn, y: FloatColumn, low: float, high: float) -> Columns:
+    return decimate(Columns(x, y, low, high), max(len(x) // OUTLINE_RATIO, _LEAST_OUTLINE))

@@ -19,19 +19,27 @@ import numpy as np
 from ..errors import NotAvailable, StorageFailed
 from ..model import Event, FloatColumn, Hold, Signal, SignalName, SignalSummary, Window
 from .blobs import pack_journal, unpack_journal
-from .catalog import IdColumn, split
+from .catalog import IdColumn, join, split, summarize
 from .chunks import Chunks
 from .documents import from_text
 from .kept import Kept
 from .place import make_private
 from .reader import Reader, summary_of
+from .retention import Moments
+from .rollups import WIDTHS
 from .schema import upgrade
-from .select import fresh
+from .select import NOTHING, fresh, new_epoch
+from .sources import Row
+from .tail import Tail
 
 FOLD_AT_VALUES = 131_072
 FOLD_AT_ROWS = 2_048
 STEP_VALUES = 8_192
 STEP_SIGNALS = 16
+CHECKPOINT_AT_BYTES = 4 << 20
+"""What is written, roughly, between two checkpoints: as much as SQLite itself lets its log grow."""
+
+_A_COMMIT = 8192
 
 _ALL = Window()
 
@@ -48,10 +56,16 @@ class Database(Reader):
     """The connection that writes.
 
     path: made if it is missing; fsync: whether a commit waits for the disk (else the data of a
-    commit survives the process, not a power cut).
+    commit survives the process, not a power cut). widths, moments: see Chunks.
     """
 
-    def __init__(self, path: Path, fsync: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        fsync: bool = False,
+        widths: Sequence[float] = WIDTHS,
+        moments: Moments | None = None,
+    ) -> None:
         super().__init__(path, "FULL" if fsync else "NORMAL")
         self._path = path
         self._fsync = fsync
@@ -59,7 +73,12 @@ class Database(Reader):
         self._journal_values = 0
         self._journal_rows = 0
         self._folding: _Folding | None = None
-        self.chunks = Chunks(self._sql)
+        self._tail = Tail(4 * FOLD_AT_VALUES)
+        self._written = 0
+        # A checkpoint waits for the disk, which a commit must not.
+        self._sql.execute("PRAGMA wal_autocheckpoint = 0")
+        self._sql.execute("PRAGMA journal_size_limit = 67108864")
+        self.chunks = Chunks(self._sql, widths, moments)
 
     def upgrade(self) -> None:
         """Bring the schema up to date and take stock of the journal; raises NotAvailable if it is newer."""
@@ -68,6 +87,10 @@ class Database(Reader):
 
     def _take_stock(self) -> None:
         self._last_journal = self._sequence("journal")
+        self._count_journal()
+        self._tail.begin(empty=not self._journal_rows)
+
+    def _count_journal(self) -> None:
         row = self._sql.execute("SELECT COUNT(*), COALESCE(SUM(samples), 0) FROM journal").fetchone()
         self._journal_rows, self._journal_values = row
 
@@ -86,6 +109,7 @@ class Database(Reader):
             yield
             if not single:
                 self._sql.execute("COMMIT")
+            self._written += _A_COMMIT
         except BaseException:
             self.recover()
             raise
@@ -107,6 +131,7 @@ class Database(Reader):
         if self._sql.in_transaction:
             self._sql.execute("ROLLBACK")
         self._folding = None
+        self.chunks.undo()
         self._take_stock()
 
     def load(self) -> Kept:
@@ -130,6 +155,7 @@ class Database(Reader):
             documents={
                 key: from_text(value) for key, value in self._sql.execute("SELECT key, value FROM documents")
             },
+            sources=self._sql.execute("SELECT name, seen, used FROM sources ORDER BY used").fetchall(),
             last_device=self._sequence("devices"),
             last_signal=self._sequence("signals"),
             last_event=self._sequence("events"),
@@ -147,6 +173,8 @@ class Database(Reader):
             with self.transaction():
                 self._sql.executemany("INSERT INTO damaged (seq, samples, data) VALUES (?, ?, ?)", damaged)
                 self._sql.executemany("DELETE FROM journal WHERE seq = ?", [row[:1] for row in damaged])
+                # Nobody knows of which signals they were: no cursor counts right any more.
+                self._sql.execute("UPDATE signals SET epoch = ?", (new_epoch(),))
             self._take_stock()
         return sum(samples for _, samples, _ in damaged)
 
@@ -163,8 +191,8 @@ class Database(Reader):
     def add_signal(self, signal: Signal) -> None:
         """Enter a signal."""
         self._sql.execute(
-            "INSERT INTO signals (id, device_id, name, unit) VALUES (?, ?, ?, ?)",
-            (signal.id, signal.device_id, signal.name.name, signal.unit),
+            "INSERT INTO signals (id, device_id, name, unit, epoch) VALUES (?, ?, ?, ?, ?)",
+            (signal.id, signal.device_id, signal.name.name, signal.unit, new_epoch()),
         )
 
     def set_unit(self, signal_id: int, unit: str) -> None:
@@ -173,16 +201,18 @@ class Database(Reader):
 
     def append(self, ids: IdColumn, x: FloatColumn, y: FloatColumn) -> None:
         """Enter values of any signals as one row of the journal."""
-        cursor = self._sql.execute(
-            "INSERT INTO journal (samples, data) VALUES (?, ?)", (len(ids), pack_journal(ids, x, y))
-        )
+        data = pack_journal(ids, x, y)
+        cursor = self._sql.execute("INSERT INTO journal (samples, data) VALUES (?, ?)", (len(ids), data))
         self._last_journal = cursor.lastrowid or 0
+        self._tail.add(self._last_journal, (ids, x, y))
+        self._written += len(data)
         self._journal_values += len(ids)
         self._journal_rows += 1
 
     def replace(self, signal_id: int, x: FloatColumn, y: FloatColumn) -> None:
         """Enter a signal's samples instead of those that it had."""
         self.chunks.replace(signal_id, x, y, self._last_journal)
+        self._written += x.nbytes + y.nbytes
 
     def merge(
         self, signal_id: int, x: FloatColumn, y: FloatColumn, hold: Hold
@@ -190,11 +220,21 @@ class Database(Reader):
         """Append the pairs that are new by `hold`; return them."""
         new_x, new_y = x, y
         if hold is not Hold.ON:
-            known = self._read_one(signal_id, _ALL, self._journal_of({signal_id}))
+            known = self._read_one(signal_id, _ALL, self._journal_of({signal_id}).get(signal_id, NOTHING))
             new_x, new_y = fresh(x, y, known.x, known.y, hold)
         if len(new_x):
             self.append(np.full(len(new_x), signal_id, np.uint32), new_x, new_y)
         return new_x, new_y
+
+    def drop(self, signal_id: int, numbers: Sequence[int]) -> SignalSummary | None:
+        """Remove chunks of a signal for good; return what is known of it then, None if it has no samples."""
+        self.chunks.drop(signal_id, numbers)
+        row = self._sql.execute(
+            "SELECT samples, first_x, last_x, last_y, x_min, x_max FROM signals WHERE id = ?", (signal_id,)
+        ).fetchone()
+        journal = self._journal_of({signal_id}).get(signal_id)
+        newer = None if journal is None else summarize(journal.x, journal.y)
+        return join(summary_of(row) if row else None, newer)
 
     def remove_signals(self, ids: Sequence[int], devices: Sequence[str]) -> int:
         """Remove signals with their samples and events, and these devices; return the count of events."""
@@ -213,6 +253,7 @@ class Database(Reader):
         self._sql.execute("DELETE FROM sqlite_sequence WHERE name <> 'journal'")
         self._journal_values = self._journal_rows = 0
         self._folding = None
+        self._tail.begin(empty=True)
 
     def add_event(self, signal_id: int, event: Event, value: str) -> None:
         """Enter an event; its value comes as JSON."""
@@ -247,7 +288,33 @@ class Database(Reader):
             (key, value),
         )
 
-    # Folding the journal into chunks.
+    def put_sources(self, rows: Sequence[Row], forgotten: Sequence[str]) -> None:
+        """Keep what was seen of these sources, and nothing of those forgotten."""
+        self._sql.executemany("DELETE FROM sources WHERE name = ?", [(name,) for name in forgotten])
+        self._sql.executemany(
+            "INSERT INTO sources (name, seen, used) VALUES (?, ?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET seen = excluded.seen, used = excluded.used",
+            rows,
+        )
+
+    # Care: the log, and folding the journal into chunks.
+
+    @property
+    def checkpoint_is_due(self) -> bool:
+        """Whether so much was written that the log is to be emptied into the file."""
+        return self._written >= CHECKPOINT_AT_BYTES
+
+    def wrote(self, size: int) -> None:
+        """Take note of bytes written by others than `append`, `replace` and `fold_step`."""
+        self._written += size
+
+    def checkpoint(self) -> None:
+        """Copy what is in the log into the file, so that the log begins anew; waits for the disk.
+
+        What somebody reads just now stays in the log until the next checkpoint.
+        """
+        self._written = 0
+        self._sql.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     @property
     def fold_is_due(self) -> bool:
@@ -272,31 +339,49 @@ class Database(Reader):
         if self._folding is None:
             if not self._journal_rows:
                 return False
-            folded = dict(self._sql.execute("SELECT id, folded FROM signals").fetchall())
-            self._folding = _Folding(self._last_journal, iter(list(split(*self._journal(folded)))))
+            self._folding = _Folding(self._last_journal, iter(split(*self._unfolded())))
         upto, values, signals = self._folding.upto, 0, 0
         with self.transaction():
             for number, x, y in self._folding.parts:
                 self.chunks.extend(number, x, y, upto)
+                self._written += x.nbytes + y.nbytes
                 values, signals = values + len(x), signals + 1
                 if values >= STEP_VALUES or signals >= STEP_SIGNALS:
                     return True
             self._sql.execute("DELETE FROM journal WHERE seq <= ?", (upto,))
         self._folding = None
-        self._take_stock()
+        self._count_journal()
+        self._tail.drop(upto)
         return False
+
+    def _unfolded(self) -> tuple[IdColumn, FloatColumn, FloatColumn]:
+        first = self._tail.first()
+        # Signals that are in chunks up to some row already: their plots came in between.
+        rows = self._sql.execute("SELECT id, folded FROM signals WHERE folded >= ?", (first or 0,))
+        folded = dict(rows.fetchall())
+        return self._journal(folded) if first is None else self._tail.columns(folded)
 
     def pack_step(self) -> bool:
         """Pack a large chunk and draw its outline, in a transaction; return whether there was one."""
         with self.transaction():
             return self.chunks.pack_one()
 
+    def space(self) -> tuple[int, int]:
+        """Return the bytes of the file that are in use, and those that are free in it."""
+        pages, free, size = (
+            self._sql.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return (pages - free) * size, free * size
 
-def open_database(path: Path, fsync: bool) -> tuple[Database, Kept]:
+
+def open_database(
+    path: Path, fsync: bool, widths: Sequence[float] = WIDTHS, moments: Moments | None = None
+) -> tuple[Database, Kept]:
     """Return the opened store and what it remembers; raises NotAvailable if that cannot be had."""
     try:
         make_private(path)
-        database = Database(path, fsync)
+        database = Database(path, fsync, widths, moments)
         try:
             database.upgrade()
             return database, database.load()

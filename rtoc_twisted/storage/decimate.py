@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from tsdownsample import M4Downsampler, MinMaxDownsampler
@@ -22,7 +24,8 @@ def decimate(columns: Columns, max_points: int) -> Columns:
     if len(columns.y) <= max_points:
         return columns
     keep = _indices(columns.x, columns.y, max_points)
-    return Columns(columns.x[keep], columns.y[keep], columns.x_min, columns.x_max, decimated=True)
+    left_out = columns.left_out + len(columns.y) - len(keep)
+    return replace(columns, x=columns.x[keep], y=columns.y[keep], left_out=left_out)
 
 
 def _indices(x: FloatColumn, y: FloatColumn, max_points: int) -> NDArray[np.intp]:

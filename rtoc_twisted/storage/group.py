@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 class Task(Generic[_T]):
     """One change that is no append, and who waits for its result.
 
-    `void` says that nobody needs it any more.
+    `void` says that nobody needs it any more; a change with somebody who waits may take long.
     """
 
     __slots__ = ("deferred", "result", "run", "void")
@@ -48,15 +48,10 @@ class Values:
 
     def extend(self, ids: Sequence[int], x: Sequence[float], y: Sequence[float]) -> None:
         """Take values, all of them or none; raises ValueError if they are no numbers or differ in count."""
-        form = f"{len(ids)}d"
-        try:
-            # Faster than array.extend, and what is wrong is refused before anything is taken.
-            packed_x, packed_y = struct.pack(form, *x), struct.pack(form, *y)
-        except struct.error as error:
-            raise ValueError(f"these are no columns: {error}") from None
+        new_x, new_y = _column(x, len(ids)), _column(y, len(ids))
         self.ids.extend(ids if isinstance(ids, array) else array("I", ids))
-        self.x.frombytes(packed_x)
-        self.y.frombytes(packed_y)
+        self.x.extend(new_x)
+        self.y.extend(new_y)
 
     def arrays(self) -> tuple[IdColumn, FloatColumn, FloatColumn]:
         """Return views of the columns; while they live nothing can be added."""
@@ -70,25 +65,39 @@ class Values:
         return ids[new].copy(), x[new].copy(), y[new].copy()
 
 
+def _column(values: Sequence[float], count: int) -> array[float]:
+    if isinstance(values, array) and values.typecode == "d" and len(values) == count:
+        return values
+    column = array("d")
+    try:
+        # Faster than to make the array of the numbers, and what is wrong is refused before anything is taken.
+        column.frombytes(struct.pack(f"{count}d", *values))
+    except struct.error as error:
+        raise ValueError(f"these are no columns: {error}") from None
+    return column
+
+
 class Group:
     """A group that is filled, and the promise of its commit.
 
     plots: the newest replacement of each signal that may still become void; size: how many values
-    it carries.
+    it carries; short: whether nothing in it reads or removes samples, which may take long.
     """
 
-    __slots__ = ("_values", "commit", "items", "plots", "size")
+    __slots__ = ("_values", "commit", "items", "plots", "short", "size")
 
     def __init__(self) -> None:
         self.commit = Commit()
         self.items: list[Values | Task[object]] = []
         self.plots: dict[int, Task[object]] = {}
+        self.short = True
         self.size = 0
         self._values: Values | None = None
 
     def add(self, task: Task[object]) -> None:
         """Take a change, after all that was taken before."""
         self.items.append(task)
+        self.short &= task.deferred is None
         self._values = None
 
     def append(self, ids: Sequence[int], x: Sequence[float], y: Sequence[float]) -> None:

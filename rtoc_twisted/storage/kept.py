@@ -7,6 +7,7 @@ from typing import Any
 
 from ..model import FloatColumn, Signal, SignalSummary
 from .catalog import IdColumn
+from .sources import Row
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Kept:
     signals: list[tuple[Signal, SignalSummary | None]]
     journal: tuple[IdColumn, FloatColumn, FloatColumn]
     documents: dict[str, Any]
+    sources: list[Row]
     last_device: int
     last_signal: int
     last_event: int

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..interfaces import ICommit
 from ..model import Signal, SignalName
 from .catalog import Catalog
+from .sources import Sources
 
 
 class Known:
-    """The part of IStorage that needs no disk: the catalog's names and the documents."""
+    """The part of IStorage that needs no disk: the catalog's names, the documents, the batches seen."""
 
     def __init__(self, max_signals: int) -> None:
         self._catalog = Catalog(max_signals)
         self._documents: dict[str, Any] = {}
+        self._sources = Sources()
 
     @property
     def generation(self) -> int:
@@ -40,3 +43,7 @@ class Known:
     def document(self, key: str) -> Any:
         """Return the value kept under that key, None if there is none."""
         return self._documents.get(key)
+
+    def seen_batch(self, source: str, seq: int) -> ICommit | None:
+        """Return the commit that carries a batch, None if it is new; raises BadValue if it is too old."""
+        return self._sources.commit_of(source, seq)

@@ -4,23 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, execute, fail, succeed
 from zope.interface import implementer
 
+from ..errors import BadValue, NotAvailable
 from ..interfaces import IStorage
-from ..model import Columns, Event, FloatColumn, Hold, Signal, SignalName, SignalSummary, Window
+from ..model import (
+    Buckets,
+    Columns,
+    Event,
+    FloatColumn,
+    Hold,
+    Signal,
+    SignalName,
+    SignalSummary,
+    Sums,
+    Window,
+)
+from .aggregate import partials
 from .catalog import split, summarize
 from .commit import Commit, stored
 from .documents import from_text, to_text
 from .known import Known
-from .select import bounds, fresh, pick
+from .select import EMPTY, Run, bounds, fresh, new_epoch, told, view
+from .sums import sum_up
 
 Added = Callable[[FloatColumn, FloatColumn], None]
-
-_EMPTY: FloatColumn = np.empty(0, dtype=np.float64)
 
 
 @implementer(IStorage)
@@ -33,13 +46,16 @@ class MemoryStorage(Known):
     def __init__(self, max_signals: int = 100_000) -> None:
         super().__init__(max_signals)
         self._runs: dict[int, list[tuple[FloatColumn, FloatColumn]]] = {}
+        self._epochs: dict[int, int] = {}
         self._events: dict[int, tuple[int, Event]] = {}
         self._last_event = 0
         self._values = 0
 
     def add_signals(self, names: Sequence[SignalName]) -> Sequence[Signal]:
         """Create signals, all of them or none."""
-        return self._catalog.add(names)[0]
+        signals = self._catalog.add(names)[0]
+        self._epochs.update((signal.id, new_epoch()) for signal in signals)
+        return signals
 
     def set_unit(self, signal_id: int, unit: str) -> None:
         """Change a signal's unit."""
@@ -62,7 +78,7 @@ class MemoryStorage(Known):
     def _samples(self, number: int) -> tuple[FloatColumn, FloatColumn]:
         runs = self._runs.get(number)
         if not runs:
-            return _EMPTY, _EMPTY
+            return EMPTY, EMPTY
         if len(runs) > 1:
             x, y = (np.concatenate(columns) for columns in zip(*runs, strict=True))
             runs[:] = [(x, y)]
@@ -71,6 +87,7 @@ class MemoryStorage(Known):
     def replace(self, signal_id: int, x: FloatColumn, y: FloatColumn) -> Commit:
         """Take a signal's samples instead of those that it has."""
         self._runs[signal_id] = [(x.copy(), y.copy())]
+        self._epochs[signal_id] = new_epoch()
         self._values += len(x)
         self._catalog.set_summary(signal_id, summarize(x, y) if len(x) else None)
         return stored()
@@ -84,14 +101,35 @@ class MemoryStorage(Known):
 
     def read(self, requests: Sequence[tuple[int, Window]]) -> Deferred[list[Columns]]:
         """Fire with the samples of each request."""
-        found = ((*self._samples(number), window) for number, window in requests)
-        return succeed([pick(x, y, window, *bounds(x)) for x, y, window in found])
+        return execute(lambda: [self._read_one(*request) for request in requests])
+
+    def _read_one(self, signal_id: int, window: Window) -> Columns:
+        run, epoch = self._run(signal_id), self._epochs.get(signal_id)
+        if epoch is None:
+            return Columns(EMPTY, EMPTY, *bounds(EMPTY))
+        try:
+            return view([run], window, *bounds(run.x), epoch)
+        except BadValue as problem:
+            return told(Columns(EMPTY, EMPTY, *bounds(run.x), error=problem), window)
+
+    def aggregate(self, requests: Sequence[tuple[int, Window, Buckets]]) -> Deferred[list[Sums]]:
+        """Fire with the sums of each request."""
+        return execute(lambda: [self._sum_up(*request) for request in requests])
+
+    def _sum_up(self, signal_id: int, window: Window, buckets: Buckets) -> Sums:
+        run = self._run(signal_id).within(window)
+        return told(sum_up([partials(run.x, run.y, buckets.width, buckets.origin)], buckets), window)
+
+    def _run(self, signal_id: int) -> Run:
+        x, y = self._samples(signal_id)
+        return Run(x, y, len(x))
 
     def remove_signals(self, ids: Iterable[int]) -> Deferred[tuple[int, int]]:
         """Remove signals with their samples and events; fires with the counts."""
         gone = {signal.id for signal in self._catalog.remove(ids)[0]}
         for number in gone:
             self._runs.pop(number, None)
+            del self._epochs[number]
         events = [number for number, (signal_id, _) in self._events.items() if signal_id in gone]
         for number in events:
             del self._events[number]
@@ -101,9 +139,19 @@ class MemoryStorage(Known):
         """Remove everything recorded and start all numbers again."""
         self._catalog.clear()
         self._runs.clear()
+        self._epochs.clear()
         self._events.clear()
         self._last_event = 0
         return succeed(None)
+
+    def add_batch(self, source: str, seq: int) -> Commit:
+        """Take note of a batch."""
+        commit = stored()
+        self._sources.add(source, seq, commit)
+        self._sources.settle()
+        # There is no disk to bring them to.
+        self._sources.changes()
+        return commit
 
     def add_event(self, signal_id: int, event: Event) -> tuple[Event, Commit]:
         """Keep an event; return it with its number."""
@@ -137,10 +185,20 @@ class MemoryStorage(Known):
         """Fire at once: everything is as safe as it will be."""
         return succeed(None)
 
+    def copy_to(self, path: Path) -> Deferred[None]:
+        """Fail: there is no file."""
+        return fail(NotAvailable("this server keeps everything in memory: there is no file to copy"))
+
     def close(self) -> Deferred[None]:
         """Fire at once."""
         return succeed(None)
 
     def counters(self) -> Mapping[str, float]:
         """Return figures for people and monitors."""
-        return {"values_taken": self._values, "commits": 0, "values_waiting": 0, "bytes_on_disk": 0}
+        return {
+            "values_taken": self._values,
+            "commits": 0,
+            "values_waiting": 0,
+            "bytes_on_disk": 0,
+            "sources_forgotten": self._sources.forgotten,
+        }

@@ -6,27 +6,28 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from ..model import Columns, Event, FloatColumn, SignalName, SignalSummary, Window
-from .blobs import read_plain, unpack_chunk, unpack_journal
+from ..errors import BadValue, Damaged
+from ..model import Buckets, Columns, Event, FloatColumn, SignalName, SignalSummary, Sums, Window
+from .aggregate import partials
+from .blobs import unpack_journal
 from .catalog import IdColumn, split
 from .documents import from_text
-from .select import bounds, pick
+from .runs import Runs
+from .select import EMPTY, NOTHING, Run, bounds, told, view
+from .summing import Summing
+from .sums import sum_up
 
 _NAN = float("nan")
 _ENDLESS = 2**63 - 1
 
-OUTLINE_RATIO = 32
-"""How many samples of a chunk one of its outline stands for."""
-
-_FINER = 4
-"""How many samples of outlines there must be for each that is answered."""
-
-_IN_WINDOW = "WHERE signal_id = ?1 AND (?2 IS NULL OR x_max > ?2) AND (?3 IS NULL OR x_min <= ?3) ORDER BY id"
+_Found = TypeVar("_Found", Columns, Sums)
 
 
 class Reader:
@@ -53,7 +54,15 @@ class Reader:
         """Return the samples of each request, all out of one snapshot."""
         with self._snapshot():
             journal = self._journal_of({number for number, _ in requests})
-            return [self._read_one(number, window, journal) for number, window in requests]
+            return [
+                self._read_one(number, window, journal.get(number, NOTHING)) for number, window in requests
+            ]
+
+    def aggregate(self, requests: Sequence[tuple[int, Window, Buckets]]) -> list[Sums]:
+        """Return the sums of each request, all out of one snapshot."""
+        with self._snapshot():
+            journal = self._journal_of({number for number, _, _ in requests})
+            return [self._sum_up(*request, journal.get(request[0], NOTHING)) for request in requests]
 
     @contextmanager
     def _snapshot(self) -> Iterator[None]:
@@ -63,80 +72,36 @@ class Reader:
         finally:
             self._sql.execute("COMMIT")
 
-    def _read_one(
-        self, signal_id: int, window: Window, journal: dict[int, tuple[FloatColumn, FloatColumn]]
-    ) -> Columns:
+    def _read_one(self, signal_id: int, window: Window, newer: Run) -> Columns:
+        """Return what a window shows of a signal. newer: its samples that are in the journal."""
         row = self._sql.execute(
-            "SELECT x_min, x_max FROM signals WHERE id = ? AND samples > 0", (signal_id,)
+            "SELECT x_min, x_max, epoch, dropped FROM signals WHERE id = ?", (signal_id,)
         ).fetchone()
-        lows, highs = ([value] for value in (row or (None, None)))
-        parts = self._chunks(signal_id, window)
-        if signal_id in journal:
-            low, high = bounds(journal[signal_id][0])
-            lows.append(low)
-            highs.append(high)
-            parts.append(journal[signal_id])
-        empty = np.empty(0)
-        x = np.concatenate([part[0] for part in parts]) if parts else empty
-        y = np.concatenate([part[1] for part in parts]) if parts else empty
-        return pick(x, y, window, _extreme(np.fmin, lows), _extreme(np.fmax, highs))
+        if row is None:
+            return Columns(EMPTY, EMPTY, _NAN, _NAN)
+        (low, high), (epoch, oldest) = zip(row[:2], bounds(newer.x), strict=True), row[2:]
+        x_range = _extreme(np.fmin, low), _extreme(np.fmax, high)
+        chunks = Runs(self._sql, signal_id)
+        try:
+            runs = [*chunks.read(window, epoch, oldest, newer.recorded), newer]
+            columns = view(runs, window, *x_range, epoch, oldest)
+        except BadValue as problem:
+            columns = Columns(EMPTY, EMPTY, *x_range, error=problem)
+        return told(_with_damage(columns, chunks.damaged), window)
 
-    def _chunks(self, signal_id: int, window: Window) -> list[tuple[FloatColumn, FloatColumn]]:
-        if window.newest is not None:
-            return self._newest_chunks(signal_id, window.newest)
-        if window.max_points is not None:
-            found = self._outlined_chunks(signal_id, window, window.max_points)
-            if found is not None:
-                return found
-        rows = self._sql.execute(
-            "SELECT packed, data FROM chunks " + _IN_WINDOW,  # noqa: S608 - a constant of ours
-            (signal_id, window.x_min, window.x_max),
-        )
-        return [read_chunk(packed, data) for packed, data in rows]
+    def _sum_up(self, signal_id: int, window: Window, buckets: Buckets, newer: Run) -> Sums:
+        chunks = Summing(self._sql, signal_id, window, buckets)
+        newer = newer.within(window)
+        newest = partials(newer.x, newer.y, buckets.width, buckets.origin)
+        sums = sum_up(chain(chunks.chunks(), (newest,)), buckets)
+        return told(_with_damage(sums, chunks.damaged), window)
 
-    def _outlined_chunks(
-        self, signal_id: int, window: Window, max_points: int
-    ) -> list[tuple[FloatColumn, FloatColumn]] | None:
-        """Return the outlines of the chunks within the window, and the chunks at its edges.
-
-        None where there are so few samples that outlines would be coarser than the answer.
-        """
-        rows = self._sql.execute(
-            "SELECT id, samples, x_min, x_max, EXISTS (SELECT 1 FROM outlines WHERE chunk_id = id)"  # noqa: S608
-            " FROM chunks " + _IN_WINDOW,
-            (signal_id, window.x_min, window.x_max),
-        ).fetchall()
-        if sum(row[1] for row in rows) < max_points * OUTLINE_RATIO * _FINER:
-            return None
-        parts = []
-        for number, _, low, high, outlined in rows:
-            inside = (window.x_min is None or low > window.x_min) and (
-                window.x_max is None or high <= window.x_max
-            )
-            if outlined and inside:
-                query = "SELECT 0, data FROM outlines WHERE chunk_id = ?"
-            else:
-                query = "SELECT packed, data FROM chunks WHERE id = ?"
-            parts.append(read_chunk(*self._sql.execute(query, (number,)).fetchone()))
-        return parts
-
-    def _newest_chunks(self, signal_id: int, newest: int) -> list[tuple[FloatColumn, FloatColumn]]:
-        parts: list[tuple[FloatColumn, FloatColumn]] = []
-        for packed, data in self._sql.execute(
-            "SELECT packed, data FROM chunks WHERE signal_id = ? ORDER BY id DESC", (signal_id,)
-        ):
-            parts.append(read_chunk(packed, data))
-            newest -= len(parts[-1][0])
-            if newest <= 0:
-                break
-        return parts[::-1]
-
-    def _journal_of(self, ids: set[int]) -> dict[int, tuple[FloatColumn, FloatColumn]]:
+    def _journal_of(self, ids: set[int]) -> dict[int, Run]:
         rows = self._sql.execute(
             "SELECT id, folded FROM signals WHERE id IN (SELECT value FROM json_each(?))",
             (json.dumps(sorted(ids)),),
         ).fetchall()
-        return {number: (x, y) for number, x, y in split(*self._journal(dict(rows)))}
+        return {number: Run(x, y, len(x)) for number, x, y in split(*self._journal(dict(rows)))}
 
     def _journal(self, folded: dict[int, int]) -> tuple[IdColumn, FloatColumn, FloatColumn]:
         """Return the journal's columns of these signals, less what is folded already."""
@@ -177,11 +142,6 @@ class Reader:
         ]
 
 
-def read_chunk(packed: int, data: bytes) -> tuple[FloatColumn, FloatColumn]:
-    """Return the columns of a chunk or an outline; raises StorageFailed if it is damaged."""
-    return unpack_chunk(data) if packed else read_plain(data)
-
-
 def summary_of(row: Sequence[Any]) -> SignalSummary | None:
     """Return the summary that a row of figures tells; None where there are no samples."""
     count, *figures = row
@@ -189,6 +149,13 @@ def summary_of(row: Sequence[Any]) -> SignalSummary | None:
     return (
         SignalSummary(count, *(_NAN if figure is None else figure for figure in figures)) if count else None
     )
+
+
+def _with_damage(found: _Found, count: int) -> _Found:
+    """Return what was found, telling how many samples are damaged."""
+    if not count or found.error is not None:
+        return found
+    return replace(found, error=Damaged(f"{count} samples are damaged on disk and left out"))
 
 
 def _extreme(choose: Callable[[float, float], float], figures: Iterable[float | None]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,18 +17,34 @@ from zope.interface import implementer
 
 from ..errors import StorageFailed
 from ..interfaces import IStorage
-from ..model import Columns, Event, FloatColumn, Hold, Signal, SignalName, SignalSummary, Window
+from ..model import (
+    Buckets,
+    Columns,
+    Event,
+    FloatColumn,
+    Hold,
+    Signal,
+    SignalName,
+    SignalSummary,
+    Sums,
+    Window,
+)
 from .catalog import summarize
 from .commit import Commit
+from .copy import copy_store
 from .database import Database, open_database
 from .documents import from_text, to_text
 from .group import Group, Task, Values
+from .haste import SHORT_VALUES, Haste
 from .kept import Kept
 from .known import Known
 from .place import claim
 from .reader import Reader
 from .readers import Readers
-from .upkeep import Upkeep
+from .reserve import Reserve, free_bytes
+from .retention import KEEP_ALL, Keeping, Moments
+from .thrift import Drop, Thrift
+from .upkeep import Tell, Upkeep
 from .writer import Worker
 
 _T = TypeVar("_T")
@@ -44,7 +61,9 @@ class SqliteStorage(Known):
     directory: exists; clock: for the turn in which a group is handed over; writer: does the commits;
     post: calls a function in the reactor's thread; in_thread: runs a function in a thread of a pool and
     returns a Deferred of its result; fsync: see Database; max_signals: the limit of the catalog;
-    ceiling: how many values may wait for the disk before `congested` turns true.
+    ceiling: how many values may wait for the disk before `congested` turns true; keeping: for how long
+    samples are kept; moments: tells how old they are; disk: returns the free bytes of a directory's disk;
+    tell: called in the reactor's thread with what people should know, see Upkeep.
     Raises NotAvailable if the directory is in use or cannot be used, or its store is of a newer version.
     """
 
@@ -61,6 +80,10 @@ class SqliteStorage(Known):
         fsync: bool = False,
         max_signals: int = 100_000,
         ceiling: int = 1_000_000,
+        keeping: Keeping = KEEP_ALL,
+        moments: Moments | None = None,
+        disk: Callable[[Path], int] = free_bytes,
+        tell: Tell = lambda text, priority: None,
     ) -> None:
         super().__init__(max_signals)
         self._path = directory / "rtoc.sqlite"
@@ -72,7 +95,7 @@ class SqliteStorage(Known):
         self.durability = "fsync" if fsync else "normal"
         self._lock = claim(directory)
         try:
-            self._database, kept = open_database(self._path, fsync)
+            self._database, kept = open_database(self._path, fsync, keeping.widths, moments)
         except BaseException:
             os.close(self._lock)
             raise
@@ -82,7 +105,14 @@ class SqliteStorage(Known):
         self._committing: Group | None = None
         self._due = False
         self._doubtful = False
-        self._upkeep = Upkeep(self._database, clock, writer, post, lambda: self._commits)
+        self._closing = False
+        self._spare = keeping.keep_free
+        self._haste = Haste(clock, allowed=not fsync)
+        free = partial(disk, directory)
+        thrift = Thrift(self._database, keeping, free, Reserve(directory / "rtoc.reserve", keeping.reserve))
+        self._upkeep = Upkeep(
+            self._database, clock, writer, post, lambda: self._commits, thrift, self._drop, free, tell
+        )
         self._waiting = 0
         self._values = 0
         self._commits = 0
@@ -95,6 +125,7 @@ class SqliteStorage(Known):
         self._catalog.count(*kept.journal)
         self._documents = dict(kept.documents)
         self._last_event = kept.last_event
+        self._sources.load(kept.sources)
         if kept.damaged:
             self._log.error(
                 "{count} samples of the journal are damaged; they were set aside in the table `damaged`",
@@ -145,8 +176,11 @@ class SqliteStorage(Known):
         """Take a signal's samples instead of those that it has; return the commit."""
         x, y = x.copy(), y.copy()
         self._settle()
-        self._catalog.set_summary(signal_id, summarize(x, y) if len(x) else None)
         group = self._group
+        known = self._catalog.summary(signal_id)
+        # To free the pages of many samples takes long.
+        group.short &= known is None or known.count <= SHORT_VALUES
+        self._catalog.set_summary(signal_id, summarize(x, y) if len(x) else None)
         former = group.plots.get(signal_id)
         if former is not None:
             # Nobody will ever read what this one replaces within the same commit.
@@ -184,6 +218,13 @@ class SqliteStorage(Known):
         self._take(lambda database: database.remove_signals(numbers, devices), removed)
         return removed.addCallback(lambda events: (len(numbers), events))
 
+    def _drop(self, step: Drop) -> Deferred[None]:
+        self._settle()
+        gap = self._catalog.leave_gap(step.signal_id)
+        dropped: Deferred[SignalSummary | None] = Deferred()
+        self._take(lambda database: database.drop(step.signal_id, step.numbers), dropped)
+        return dropped.addCallback(lambda left: self._catalog.replace_gap(step.signal_id, gap, left))
+
     def clear(self) -> Deferred[None]:
         """Remove everything recorded and start all numbers again; fires after the commit."""
         self._settle()
@@ -192,6 +233,15 @@ class SqliteStorage(Known):
         cleared: Deferred[None] = Deferred()
         self._take(Database.clear, cleared)
         return cleared
+
+    def add_batch(self, source: str, seq: int) -> Commit:
+        """Take note of a batch, which counts as a value that waits; return the commit."""
+        self._group.size += 1
+        self._waiting += 1
+        self._sources.add(source, seq, self._group.commit)
+        if not self._due:
+            self._schedule()
+        return self._group.commit
 
     def add_event(self, signal_id: int, event: Event) -> tuple[Event, Commit]:
         """Take an event; return it with its number, and the commit."""
@@ -242,11 +292,26 @@ class SqliteStorage(Known):
         if not self._due or self._committing is not None:
             return
         group, self._group, self._due = self._group, Group(), False
+        rows, forgotten = self._sources.changes()
+        if rows or forgotten:
+            group.add(Task(lambda database: database.put_sources(rows, forgotten)))
         self._committing = group
-        self._writer.do(lambda: self._write(group))
+        if self._writer.idle and self._haste.allows(group):
+            began = self._clock.seconds()
+            error, kept = self._write(group)
+            self._haste.took(self._clock.seconds() - began)
+            self._written(group, error, kept)
+        else:
+            self._writer.do(lambda: self._write_and_tell(group))
 
-    def _write(self, group: Group) -> None:
-        """Commit a group; in the writer's thread, like everything up to `_written`."""
+    def _write_and_tell(self, group: Group) -> None:
+        self._post(self._written, group, *self._write(group))
+
+    def _write(self, group: Group) -> tuple[StorageFailed | None, Kept | None]:
+        """Commit a group; return why it failed, and what the store remembers after a failure.
+
+        In the writer's thread, or in the reactor's while the writer has nothing to do.
+        """
         error: StorageFailed | None = None
         kept: Kept | None = None
         try:
@@ -255,11 +320,13 @@ class SqliteStorage(Known):
             group.write(self._database)
         except Exception as problem:
             # Whatever it was: this thread goes on, and those who wait hear of it.
-            error = StorageFailed(f"the disk did not take the data: {problem}")
+            full = self._upkeep.make_room(problem)
+            words = "the disk is full" if full else "the disk did not take the data"
+            error = StorageFailed(f"{words}: {problem}")
             kept = self._reload()
-        self._post(self._written, group, error, kept)
         if error is None:
             self._upkeep.look()
+        return error, kept
 
     def _reload(self) -> Kept | None:
         self._doubtful = True
@@ -278,6 +345,7 @@ class SqliteStorage(Known):
             self._waiting -= group.size
             self._count(group)
             group.finish(None)
+            self._sources.settle()
         else:
             # What waits was built on what failed (a signal's number, say): it fails as well.
             self._failures += 1
@@ -285,10 +353,14 @@ class SqliteStorage(Known):
             self._log.error("a commit failed: {problem}", problem=error.message)
             if kept is not None:
                 self._remember(kept)
+            else:
+                # Whatever is taken until they are known again fails with its group.
+                self._sources.load([])
             group.finish(error)
             waiting.finish(error)
+            self._upkeep.refused()
         if self._due:
-            self._hand_over()
+            self._schedule()
 
     def _count(self, group: Group) -> None:
         """Let the catalog know the values of a group that it does not know yet."""
@@ -309,15 +381,26 @@ class SqliteStorage(Known):
         """Fire with the samples of each request."""
         return self._read(lambda database: database.read(requests))
 
+    def aggregate(self, requests: Sequence[tuple[int, Window, Buckets]]) -> Deferred[list[Sums]]:
+        """Fire with the sums of each request."""
+        return self._read(lambda database: database.aggregate(requests))
+
     def events(self, ids: Sequence[int] | None = None, limit: int | None = None) -> Deferred[list[Event]]:
         """Fire with the newest events, oldest first."""
         return self._read(lambda database: database.events(ids, limit))
 
+    def copy_to(self, path: Path) -> Deferred[None]:
+        """Fire when a copy of all that was taken is on disk."""
+        return self._after_commits(lambda: copy_store(self._path, path, lambda: self._closing, self._spare))
+
     def _read(self, query: Callable[[Reader], _T]) -> Deferred[_T]:
+        return self._after_commits(lambda: self._readers.ask(query))
+
+    def _after_commits(self, work: Callable[[], _T]) -> Deferred[_T]:
         result: Deferred[_T] = Deferred()
 
         def start() -> None:
-            self._in_thread(lambda: self._readers.ask(query)).chainDeferred(result)
+            self._in_thread(work).chainDeferred(result)
 
         newest = self._newest_commit()
         if newest is None:
@@ -351,6 +434,7 @@ class SqliteStorage(Known):
     def close(self) -> Deferred[None]:
         """Flush, fold the journal, and let the files go; fires when that is done."""
         closed: Deferred[None] = Deferred()
+        self._closing = True
         self._upkeep.stop()
 
         def finish() -> None:
@@ -384,5 +468,9 @@ class SqliteStorage(Known):
             "values_waiting": self._waiting,
             "commits": self._commits,
             "commits_failed": self._failures,
+            "commits_at_once": self._haste.hasty,
+            "commits_slow": self._haste.slow,
+            "sources_forgotten": self._sources.forgotten,
+            **self._upkeep.counters(),
             "bytes_on_disk": sum(file.stat().st_size for file in files if file.exists()),
         }

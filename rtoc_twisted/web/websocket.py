@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
@@ -15,7 +16,8 @@ from zope.interface import implementer
 from ..auth.origin import OriginRule
 from ..connection import Connection
 from ..hub import Hub
-from ..interfaces import IPeer, ISocket
+from ..interfaces import IPeer, ISocket, IStream
+from ..wire.intake import is_arriving, take
 from .outbox import Outbox
 
 SERVER = "rtoc"
@@ -23,6 +25,7 @@ SERVER = "rtoc"
 _PROXY_HEADERS = frozenset(("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"))
 _FORBIDDEN = 403
 _UNAVAILABLE = 503
+_INTERNAL_ERROR = 1011
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,10 @@ class ClientSocket:
     """One client's socket as its connection knows it.
 
     transport: takes bytes, and pauses; send_close: begins the closing handshake; cut: is told when the
-    client was cut because it did not read.
+    client was cut because it did not read; later: calls a function in a later turn of the reactor.
     """
+
+    _journal = Logger()
 
     def __init__(
         self,
@@ -58,21 +63,22 @@ class ClientSocket:
         outbox_bytes: int,
         send_close: Callable[[int, str], None],
         cut: Callable[[], None],
+        later: Callable[[Callable[[], None]], object],
     ) -> None:
         self.peer = peer
         self._transport = transport
         self._send_close = send_close
         self._cut = cut
         self._paused = False
-        self.outbox = Outbox(transport, outbox_bytes, self._overflowed)
+        self.outbox = Outbox(transport, outbox_bytes, self._overflowed, self._broken, later)
 
     @property
     def congested(self) -> bool:
-        """Return whether the client does not take what was sent."""
-        return self.outbox.paused
+        """Return whether what was sent is not all with the transport yet, or the client does not take it."""
+        return self.outbox.busy
 
-    def send(self, frames: bytes) -> None:
-        """Send ready WebSocket frames."""
+    def send(self, frames: bytes | IStream) -> None:
+        """Send ready WebSocket frames, or a stream of them."""
         self.outbox.send(frames)
 
     def close(self, code: int, reason: str) -> None:
@@ -94,6 +100,10 @@ class ClientSocket:
     def _overflowed(self) -> None:
         self._cut()
         self._transport.abortConnection()
+
+    def _broken(self) -> None:
+        self._journal.failure("an answer could not be encoded to its end")
+        self._send_close(_INTERNAL_ERROR, "the answer could not be encoded")
 
 
 class RtocProtocol(WebSocketServerProtocol):
@@ -127,7 +137,14 @@ class RtocProtocol(WebSocketServerProtocol):
         """Begin the conversation."""
         doors: Doors = self.factory.doors
         transport: Any = self.transport
-        socket = ClientSocket(self._peer, transport, doors.outbox_bytes, self._say_goodbye, self._cut)
+        socket = ClientSocket(
+            self._peer,
+            transport,
+            doors.outbox_bytes,
+            self._say_goodbye,
+            self._cut,
+            partial(self.factory.reactor.callLater, 0),
+        )
         connection = doors.open_connection(socket)
         self._outbox = socket.outbox
         self._outbox.writable = connection.writable
@@ -141,6 +158,29 @@ class RtocProtocol(WebSocketServerProtocol):
         )
         connection.opened()
 
+    def processData(self) -> bool:
+        """Hand on plain messages as fast as they come, and leave all else to Autobahn."""
+        connection = self._connection
+        if connection is None or self.current_frame is not None or self.inside_message or not self._is_open():
+            return bool(super().processData())
+        data, start, limit = self.data, 0, self.maxFramePayloadSize
+        while (found := take(data, start, limit)) is not None:
+            payload, binary, start = found
+            self._messages += 1
+            connection.received(payload, binary)
+            if not self._is_open():
+                break
+        if not start:
+            return False if is_arriving(data, limit) else bool(super().processData())
+        self.data = data[start:]
+        if self.autoPingTimeoutCall:
+            # Whoever speaks is alive.
+            self._cancelAutoPingTimeoutCall()
+        return bool(self.data)
+
+    def _is_open(self) -> bool:
+        return bool(self.state == WebSocketServerProtocol.STATE_OPEN)
+
     def onMessageEnd(self) -> None:
         """Hand a whole message on, past Autobahn's listeners, which nobody uses here."""
         if not self.failedByMe and self._connection is not None:
@@ -153,6 +193,8 @@ class RtocProtocol(WebSocketServerProtocol):
         connection, self._connection = self._connection, None
         if connection is None:
             return
+        if self._outbox is not None:
+            self._outbox.close()
         connection.ended()
         self._journal.info(
             "connection from {address} closed after {seconds:.1f} s and {messages} messages: {code} {reason}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +13,16 @@ from .answers import error_entry
 from .codec import Message, Verbatim
 from .promises import Telling, Together
 from .request import NO_REQUEST, Request
+
+
+class Partly:
+    """What a handler returns where a part of what was asked failed: the answer's keys, and the failures."""
+
+    __slots__ = ("errors", "values")
+
+    def __init__(self, values: Mapping[str, Any], errors: Sequence[RTOCError]) -> None:
+        self.values = values
+        self.errors = errors
 
 
 class Answer:
@@ -35,8 +45,12 @@ class Answer:
         """Return whether others need not wait for this one: its request has an id and is no login."""
         return "id" in self.request and "authorize" not in self.request
 
-    def add(self, result: Mapping[str, Any] | None) -> None:
-        """Take the result of a command."""
+    def add(self, result: Mapping[str, Any] | Partly | None, key: str | None = None) -> None:
+        """Take the result of a command, whose key is named where a part of it failed."""
+        if isinstance(result, Partly):
+            for error in result.errors:
+                self.fail(key, error)
+            result = result.values
         for key, value in (result or {}).items():
             known = self._values.get(key)
             if isinstance(known, dict) and isinstance(value, dict):
@@ -49,11 +63,12 @@ class Answer:
         self._errors.append(error_entry(key, error))
         if key == "y":
             self._values["sent"] = False
+            self._values.pop("batch", None)
 
     def settle(self, key: str, commit: ICommit, quiet: bool = False) -> None:
         """Take note that the result of a command is true only after a commit.
 
-        quiet: nothing is to be said, unless something fails or there is more to say than `sent`.
+        quiet: nothing is to be said, unless something fails or there is more to say than that it was taken.
         """
         self._commits.append((key, commit))
         self._quiet |= quiet
@@ -72,7 +87,7 @@ class Answer:
         for key, commit in self._commits:
             if commit.error is not None:
                 self.fail(key, commit.error)
-        if self._quiet and not self._errors and self._values.keys() <= {"sent"}:
+        if self._quiet and not self._errors and self._values.keys() <= {"sent", "batch"}:
             return None
         value: dict[str, Any] = {"error": bool(self._errors), **self._values}
         if self._errors:
@@ -90,13 +105,17 @@ def plainly_sent(error: RTOCError | None) -> Message | None:
     return _SENT if error is None else _unsent(error, {})
 
 
-def sent_with(request_id: msgspec.Raw) -> Telling:
-    """Return what `plainly_sent` does, with the id of the request in the answer."""
-    if not request_id:
+def sent_with(request_id: msgspec.Raw, batch: Mapping[str, Any] | None = None) -> Telling:
+    """Return what `plainly_sent` does, with the id of the request and what became of its batch.
+
+    batch: see `batch_told`; it is told with success alone.
+    """
+    if not request_id and batch is None:
         return plainly_sent
-    echo = {"id": Verbatim(request_id)}
+    echo = {"id": Verbatim(request_id)} if request_id else {}
+    told = echo if batch is None else {"batch": batch, **echo}
     return lambda error: (
-        Message({"error": False, "sent": True, **echo}) if error is None else _unsent(error, echo)
+        Message({"error": False, "sent": True, **told}) if error is None else _unsent(error, echo)
     )
 
 

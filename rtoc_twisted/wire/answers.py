@@ -25,6 +25,13 @@ UNSPEAKABLE = Message(
 """What is said in place of an answer that cannot be encoded."""
 
 
+def batch_told(source: str, seq: int, data: Samples | Plot | Event, duplicate: bool) -> dict[str, Any]:
+    """Return the `batch` of an answer: how many of the values were taken now, how many were there."""
+    count = 1 if isinstance(data, Event) else len(data.y)
+    accepted, known = (0, count) if duplicate else (count, 0)
+    return {"source": source, "seq": seq, "accepted": accepted, "duplicate": known}
+
+
 def signal_added(signal: Signal) -> Message:
     """Return push P1: a signal was created."""
     return Message({"signal": _signal(signal, [], [], None)})

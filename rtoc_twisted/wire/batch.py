@@ -7,15 +7,33 @@ their decoded form is remembered; only the numbers of a message are read.
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
 
 from ..errors import BadValue
 from ..model import FloatColumn, Hold, Names, Plot, Samples, SignalName
+from .columns import LEAST, NO_COLUMN, array_of, column_reader
 from .request import lenient
+
+_K = TypeVar("_K")
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """The name that a sender gives to its data, so that it is stored once however often it is sent."""
+
+    source: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    seq: Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+
+    def __post_init__(self) -> None:
+        try:
+            self.source.encode()
+        except UnicodeEncodeError:
+            raise ValueError("source: the text holds a lone surrogate") from None
+
 
 DATA_KEYS: Mapping[str, Any] = {
     "y": lenient(float | str | list[float | str | bool | None] | None),
@@ -26,6 +44,7 @@ DATA_KEYS: Mapping[str, Any] = {
     "plot": lenient(bool),
     "hold": lenient(Literal["off", "on", "mergeX", "mergeY"]),
     "ack": lenient(Literal["received", "stored", "durable", "none"]),
+    "batch": Batch | None,
 }
 """The keys that belong to y, with the types that are published for them."""
 
@@ -42,17 +61,22 @@ _NOTHING = msgspec.Raw(b"")
 _HOLDS = {hold.value: hold for hold in Hold}
 
 
+class _PlainBatch(Batch, frozen=True, forbid_unknown_fields=True):
+    """A batch with nothing in it that could be taken for something else."""
+
+
 class _Whole(msgspec.Struct, forbid_unknown_fields=True):
     """A message of data alone, in the form that nearly all clients send."""
 
-    y: list[float]
-    x: list[float] | None = None
+    y: Sequence[float]
+    x: Sequence[float] | None = None
     sname: msgspec.Raw = _NOTHING
     dname: msgspec.Raw = _NOTHING
     unit: msgspec.Raw = _NOTHING
     plot: bool = False
     hold: msgspec.Raw = _NOTHING
     id: msgspec.Raw = _NOTHING
+    batch: _PlainBatch | None = None
 
 
 class BatchDecoder:
@@ -66,18 +90,61 @@ class BatchDecoder:
         self._clock = clock
         self._limit = remembered
         self._remembered: dict[tuple[bytes, bytes, bytes, int], Names] = {}
+        # Of long messages: all that is not numbers, and the number of values.
+        self._shapes: dict[tuple[bytes, int], Names] = {}
         self._decode = msgspec.json.Decoder(_Whole).decode
+        self._read_column = column_reader()
         self.forgotten = 0
 
-    def whole(self, payload: bytes) -> tuple[Samples | Plot, msgspec.Raw] | None:
-        """Return the data and the `id` of a message of plain data; None if it is anything else."""
+    def whole(self, payload: bytes) -> tuple[Samples | Plot, msgspec.Raw, Batch | None] | None:
+        """Return the data, `id` and `batch` of a message of plain data; None if it is anything else."""
         try:
-            message = self._decode(payload)
-            data = self._plot(_decoded(message)) if message.plot else self._samples(message)
+            if len(payload) >= LEAST:
+                found = self._by_columns(payload)
+                if found is not None:
+                    return found
+            return self._found(self._decode(payload))
         except (BadValue, msgspec.MsgspecError, RecursionError):
             # The general way finds the words for what is wrong.
             return None
-        return None if data is None else (data, message.id)
+
+    def _found(self, message: _Whole) -> tuple[Samples | Plot, msgspec.Raw, Batch | None] | None:
+        data = self._plot(_decoded(message)) if message.plot else self._samples(message)
+        return None if data is None else (data, message.id, message.batch)
+
+    def _by_columns(self, payload: bytes) -> tuple[Samples | Plot, msgspec.Raw, Batch | None] | None:
+        """Return what `whole` does, its numbers never made single; None where that cannot be done."""
+        read = self._read_column
+        y_start, y_stop = array_of(payload, b'"y":')
+        if read is None or not y_stop:
+            return None
+        x_start, x_stop = array_of(payload, b'"x":')
+        try:
+            y = read(payload[y_start:y_stop])
+            x = read(payload[x_start:x_stop]) if x_stop else None
+        except NO_COLUMN:
+            return None
+        if x is None:
+            rest = payload[: y_start + 1] + payload[y_stop - 1 :]
+        elif x_stop < y_stop:
+            rest = payload[: x_start + 1] + payload[x_stop - 1 : y_start + 1] + payload[y_stop - 1 :]
+        else:
+            rest = payload[: y_start + 1] + payload[y_stop - 1 : x_start + 1] + payload[x_stop - 1 :]
+        shape = (rest, len(y))
+        names = self._shapes.get(shape)
+        if names is not None and x is not None and len(x) == len(y):
+            return Samples(names, x, y), _NOTHING, None
+        message = self._decode(rest)
+        # What was cut out was the message's own y and x if it has none left, and no object but a batch.
+        if message.y or message.x or (message.x is None) is not (x is None):
+            return None
+        if rest.count(b"{") != (1 if message.batch is None else 2):
+            return None
+        message.y, message.x = y, x
+        found = self._found(message)
+        if found is not None and isinstance(found[0], Samples) and not message.id and message.batch is None:
+            self._keep(self._shapes, shape, found[0].names, len(rest))
+        return found
 
     def _samples(self, message: _Whole) -> Samples | None:
         y, x = message.y, message.x
@@ -96,13 +163,16 @@ class BatchDecoder:
     def _remember(self, key: tuple[bytes, bytes, bytes, int]) -> Names:
         dname, sname, unit = (msgspec.json.decode(part) if part else None for part in key[:3])
         names = _names(dname, sname, unit, range(key[3]))
-        if sum(map(len, key[:3])) > _LONG_NAMES:
-            return names
-        if len(self._remembered) >= self._limit:
-            self._remembered.clear()
-            self.forgotten += 1
-        self._remembered[key] = names
+        self._keep(self._remembered, key, names, sum(map(len, key[:3])))
         return names
+
+    def _keep(self, memory: dict[_K, Names], key: _K, names: Names, size: int) -> None:
+        if size > _LONG_NAMES:
+            return
+        if len(memory) >= self._limit:
+            memory.clear()
+            self.forgotten += 1
+        memory[key] = names
 
     def decode(self, data: Mapping[str, Any]) -> Samples | Plot | str:
         """Return what a request's data means: samples, a plot, or the text of an event.
@@ -218,6 +288,8 @@ def _number(value: Any, key: str, index: int) -> float:
 
 
 def _column(values: Any, key: str) -> FloatColumn:
+    if isinstance(values, array):
+        return np.frombuffer(values)
     if isinstance(values, (int, float)):
         values = [values]
     if not isinstance(values, list):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from binascii import b2a_base64
+from collections.abc import Callable, Iterator, Sequence
+from math import isfinite
 from typing import Any, Protocol
 
 import msgspec
@@ -10,16 +13,30 @@ import numpy as np
 import orjson
 
 from ..errors import BadValue
+from ..interfaces import IStream
 from ..model import FloatColumn
 from . import aes
-from .frames import binary_frame, text_frame
+from .frames import BINARY, TEXT, Part, binary_frame, fragments, text_frame
+from .stream import Stream
 
 CODECS = ("json", "msgpack")
 
-_SLICE = 32_768
-"""Numbers encoded in one call: orjson holds the interpreter for about a millisecond with each."""
+_SLICE = 30_000
+"""Numbers encoded in one call, in about a millisecond; threes, for these are whole words of base64."""
+
+_WHOLE = 32_768
+"""Numbers in the columns of a message above which it is a stream."""
+
+_FEW = 64
+"""Numbers of a column that are encoded in passing."""
+
+_MARK = os.urandom(16)
+"""Stands for a column while the rest of its message is encoded: what no client can guess, and so send."""
 
 _JSON_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+
+_MSGPACK_FLOAT = np.dtype([("head", "u1"), ("value", ">f8")])
+_FLOAT64, _NIL = 0xCB, 0xC0
 
 
 class Column:
@@ -29,6 +46,86 @@ class Column:
 
     def __init__(self, values: FloatColumn) -> None:
         self.values = values
+
+    def json_value(self) -> Any:
+        """Return what orjson writes at once, for few numbers."""
+        return np.ascontiguousarray(self.values)
+
+    def msgpack_value(self) -> Any:
+        """Return what msgspec writes at once, for few numbers."""
+        return [number if isfinite(number) else None for number in self.values.tolist()]
+
+    def json(self) -> Iterator[Part]:
+        """Yield it as a JSON array, in slices of about a millisecond of work."""
+        before = b"["
+        for part in self._slices():
+            yield before
+            yield memoryview(orjson.dumps(np.ascontiguousarray(part), option=_JSON_OPTIONS))[1:-1]
+            before = b","
+        yield b"]" if len(self.values) else b"[]"
+
+    def msgpack(self) -> Iterator[Part]:
+        """Yield it as a MessagePack array of float 64 and nil, in slices."""
+        length = len(self.values)
+        yield _msgpack_header((0x90, 0xDC, 0xDD), 16, length)
+        for part in self._slices():
+            numbers = np.empty(len(part), _MSGPACK_FLOAT)
+            numbers["head"] = _FLOAT64
+            numbers["value"] = part
+            lacking = ~np.isfinite(part)
+            if lacking.any():
+                numbers["head"][lacking] = _NIL
+                kept = np.ones((len(part), _MSGPACK_FLOAT.itemsize), np.bool_)
+                kept[lacking, 1:] = False
+                yield numbers.view(np.uint8)[kept.ravel()].data
+            else:
+                yield numbers.view(np.uint8).data
+
+    def _slices(self) -> Iterator[FloatColumn]:
+        for start in range(0, len(self.values), _SLICE):
+            yield self.values[start : start + _SLICE]
+
+
+class ExactColumn(Column):
+    """A column whose every bit is answered: little-endian float64, as bin or as base64 text."""
+
+    __slots__ = ()
+
+    def json_value(self) -> Any:
+        """Return what orjson writes at once, for few numbers."""
+        return b2a_base64(self.msgpack_value(), newline=False).decode()
+
+    def msgpack_value(self) -> Any:
+        """Return what msgspec writes at once, for few numbers."""
+        return self.values.astype("<f8").tobytes()
+
+    def json(self) -> Iterator[Part]:
+        """Yield it as a JSON string of base64 (RFC 4648 section 4), in slices."""
+        yield b'"'
+        for part in self._bytes():
+            yield b2a_base64(part, newline=False)
+        yield b'"'
+
+    def msgpack(self) -> Iterator[Part]:
+        """Yield it as MessagePack bin, in slices."""
+        yield _msgpack_header((0xC4, 0xC5, 0xC6), 0, self.values.size * 8)
+        yield from self._bytes()
+
+    def _bytes(self) -> Iterator[memoryview]:
+        for part in self._slices():
+            yield np.ascontiguousarray(part, "<f8").view(np.uint8).data
+
+
+def _msgpack_header(heads: tuple[int, int, int], fixed: int, length: int) -> bytes:
+    """Return the header of an array or bin; fixed: lengths below it are a part of the first head."""
+    small, medium, large = heads
+    if length < fixed:
+        return bytes((small | length,))
+    if not fixed and length < 1 << 8:
+        return bytes((small, length))
+    if length < 1 << 16:
+        return bytes((medium,)) + length.to_bytes(2, "big")
+    return bytes((large,)) + length.to_bytes(4, "big")
 
 
 class Verbatim:
@@ -40,9 +137,68 @@ class Verbatim:
         self.json = json
 
 
+class _Columns(list[Column]):
+    """The columns of a value, in the order in which its encoder met them and put a mark there instead."""
+
+    __slots__ = ()
+
+    def in_json(self, value: Any) -> Any:
+        """Return what orjson is to write for a value that it does not know."""
+        if isinstance(value, Column):
+            if len(value.values) <= _FEW:
+                return value.json_value()
+            self.append(value)
+            return orjson.Fragment(_MARK)
+        if isinstance(value, Verbatim):
+            return orjson.Fragment(bytes(value.json))
+        raise TypeError(f"{type(value).__name__} is not for the wire")
+
+    def in_msgpack(self, value: Any) -> Any:
+        """Return what msgspec is to write for a value that it does not know."""
+        if isinstance(value, Column):
+            if len(value.values) <= _FEW:
+                return value.msgpack_value()
+            self.append(value)
+            return msgspec.Raw(_MARK)
+        if isinstance(value, Verbatim):
+            return msgspec.json.decode(value.json)
+        raise TypeError(f"{type(value).__name__} is not for the wire")
+
+    def json_into(self, text: bytes) -> Iterator[Part]:
+        """Yield a JSON text with the columns where their marks are."""
+        return self._into(text, [column.json for column in self])
+
+    def msgpack_into(self, text: bytes) -> Iterator[Part]:
+        """Yield a MessagePack text with the columns where their marks are."""
+        return self._into(text, [column.msgpack for column in self])
+
+    def _into(self, text: bytes, encode: Sequence[Callable[[], Iterator[Part]]]) -> Iterator[Part]:
+        first, *others = text.split(_MARK)
+        yield first
+        for parts, other in zip(encode, others, strict=True):
+            yield from parts()
+            yield other
+
+    def stream(self, opcode: int, parts: Iterator[Part], text: bytes) -> Stream | None:
+        """Return the stream of a message in which the columns are many numbers, None where they are few."""
+        if sum(len(column.values) for column in self) <= _WHOLE:
+            return None
+        kept = sum(column.values.nbytes for column in self)
+        return Stream(fragments(opcode, parts), kept + len(text))
+
+
 def to_json(value: Any) -> bytes:
     """Return a value as JSON; raises TypeError where JSON has no word for it."""
-    return orjson.dumps(value, default=_json_default, option=_JSON_OPTIONS)
+    columns = _Columns()
+    text = orjson.dumps(value, default=columns.in_json, option=_JSON_OPTIONS)
+    return b"".join(columns.json_into(text)) if columns else text
+
+
+def to_msgpack(value: Any) -> bytes:
+    """Return a value as MessagePack; raises TypeError where it has no word for it."""
+    columns = _Columns()
+    text = msgspec.msgpack.encode(value, enc_hook=columns.in_msgpack)
+    return b"".join(columns.msgpack_into(text)) if columns else text
 
 
 def check_value(value: Any, key: str) -> None:
@@ -53,39 +209,6 @@ def check_value(value: Any, key: str) -> None:
         raise BadValue(f"{key}: {error}") from None
 
 
-def _json_default(value: Any) -> Any:
-    if isinstance(value, Column):
-        return orjson.Fragment(_column_json(value.values))
-    if isinstance(value, Verbatim):
-        return orjson.Fragment(bytes(value.json))
-    raise TypeError(f"{type(value).__name__} is not for the wire")
-
-
-def _column_json(values: FloatColumn) -> bytes:
-    slices = (values[start : start + _SLICE] for start in range(0, len(values), _SLICE))
-    return (
-        b"["
-        + b",".join(orjson.dumps(np.ascontiguousarray(part), option=_JSON_OPTIONS)[1:-1] for part in slices)
-        + b"]"
-    )
-
-
-def to_msgpack(value: Any) -> bytes:
-    """Return a value as MessagePack; raises TypeError where it has no word for it."""
-    return _msgpack_encoder.encode(value)
-
-
-def _msgpack_default(value: Any) -> Any:
-    if isinstance(value, Column):
-        return [number if np.isfinite(number) else None for number in value.values.tolist()]
-    if isinstance(value, Verbatim):
-        return msgspec.json.decode(value.json)
-    raise TypeError(f"{type(value).__name__} is not for the wire")
-
-
-_msgpack_encoder = msgspec.msgpack.Encoder(enc_hook=_msgpack_default)
-
-
 class Message:
     """A value on its way to clients: encoded once for each dialect, however many receive it."""
 
@@ -93,45 +216,51 @@ class Message:
 
     def __init__(self, value: Any) -> None:
         self.value = value
-        self._frames: dict[str, bytes] = {}
+        self._frames: dict[str, bytes | Stream] = {}
 
     def payload(self) -> bytes:
         """Return the JSON payload."""
         return to_json(self.value)
 
-    def once(self, dialect: str, make: Callable[[Any], bytes]) -> bytes:
-        """Return the frame of a dialect, made by `make(value)` at the first call."""
-        frame = self._frames.get(dialect)
-        if frame is None:
-            frame = self._frames[dialect] = make(self.value)
-        return frame
+    def once(self, dialect: str, make: Callable[[Any], bytes | Stream]) -> bytes | IStream:
+        """Return the frame of a dialect, or the stream of its fragments, made by the first `make(value)`.
+
+        A stream is each caller's own; its fragments are made once for all.
+        """
+        made = self._frames.get(dialect)
+        if made is None:
+            made = self._frames[dialect] = make(self.value)
+        return made if isinstance(made, bytes) else made.fork()
 
 
 class Dialect(Protocol):
     """How one client speaks."""
 
-    def frame(self, message: Message) -> bytes:
-        """Return the message as a WebSocket frame."""
+    def frame(self, message: Message) -> bytes | IStream:
+        """Return the message as a WebSocket frame, or as a stream of frames if it is large."""
 
 
 class JsonDialect:
     """Plain JSON in text frames."""
 
-    def frame(self, message: Message) -> bytes:
-        """Return the message as a text frame."""
+    def frame(self, message: Message) -> bytes | IStream:
+        """Return the message as a text frame, or in several."""
         return message.once("json", _json_frame)
 
 
 class MsgpackDialect:
     """MessagePack in binary frames, for clients that send it."""
 
-    def frame(self, message: Message) -> bytes:
-        """Return the message as a binary frame."""
+    def frame(self, message: Message) -> bytes | IStream:
+        """Return the message as a binary frame, or in several."""
         return message.once("msgpack", _msgpack_frame)
 
 
 class AesDialect:
-    """JSON in the old cipher, each frame with an IV of its own (protocol section 4)."""
+    """JSON in the old cipher, each frame with an IV of its own (protocol section 4).
+
+    A message is encoded whole, however large: who wants large answers uses TLS instead.
+    """
 
     def __init__(self, key: bytes) -> None:
         self._key = key
@@ -141,12 +270,22 @@ class AesDialect:
         return text_frame(aes.encrypt(self._key, message.payload()))
 
 
-def _json_frame(value: Any) -> bytes:
-    return text_frame(to_json(value))
+def _json_frame(value: Any) -> bytes | Stream:
+    columns = _Columns()
+    text = orjson.dumps(value, default=columns.in_json, option=_JSON_OPTIONS)
+    if not columns:
+        return text_frame(text)
+    parts = columns.json_into(text)
+    return columns.stream(TEXT, parts, text) or text_frame(b"".join(parts))
 
 
-def _msgpack_frame(value: Any) -> bytes:
-    return binary_frame(to_msgpack(value))
+def _msgpack_frame(value: Any) -> bytes | Stream:
+    columns = _Columns()
+    text = msgspec.msgpack.encode(value, enc_hook=columns.in_msgpack)
+    if not columns:
+        return binary_frame(text)
+    parts = columns.msgpack_into(text)
+    return columns.stream(BINARY, parts, text) or binary_frame(b"".join(parts))
 
 
 JSON = JsonDialect()

@@ -1,0 +1,1 @@
+"""Files that hold samples and events: CSV, JSON Lines, Parquet and sessions."""

@@ -1,0 +1,140 @@
+"""The chunks of one signal that a read needs, and no more of them than that."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+from ..errors import StorageFailed
+from ..model import FloatColumn, Window
+from .blobs import read_plain, unpack_chunk
+from .select import EMPTY, Run, span
+
+OUTLINE_RATIO = 32
+"""How many samples of a chunk one of its outline stands for."""
+
+FINER = 4
+"""How many samples of outlines there must be for each that is answered."""
+
+_PACKED = 1
+
+IN_WINDOW = (
+    " FROM chunks WHERE signal_id = ?1 AND (?2 IS NULL OR x_max > ?2) AND (?3 IS NULL OR x_min <= ?3)"
+    " ORDER BY id"
+)
+"""Which chunks may hold samples of a window; takes the signal's id, x_min and x_max."""
+
+
+class Runs:
+    """Reads chunks of a signal as runs, in the order of arrival.
+
+    `damaged` counts the samples of those that cannot be read, whose runs are empty.
+    """
+
+    def __init__(self, sql: sqlite3.Connection, signal_id: int) -> None:
+        self._sql = sql
+        self._signal_id = signal_id
+        self.damaged = 0
+
+    def read(self, window: Window, epoch: int, oldest: int, newer: int) -> list[Run]:
+        """Return what a window needs of the chunks, the runs that matter to its ordinals with their length.
+
+        oldest: the ordinal of the first sample; newer: how many samples there are after the chunks.
+        Raises BadValue where the window is a page after a cursor that has no meaning here.
+        """
+        if window.page is not None:
+            places = self._places()
+            start, stop = span(window, epoch, oldest, oldest + sum(row[1] for row in places) + newer)
+            return list(self._between(places, start - oldest, stop - oldest))
+        if window.newest is not None:
+            return self._newest(window.newest - newer)
+        return self._within(window)
+
+    def _within(self, window: Window) -> list[Run]:
+        """Return the chunks that may hold samples of a window; of those inside outlines, if they suffice."""
+        if window.max_points is not None:
+            outlined = self._outlined(window, window.max_points)
+            if outlined is not None:
+                return outlined
+        rows = self._sql.execute(
+            "SELECT samples, packed, data" + IN_WINDOW,  # noqa: S608 - a constant of ours
+            (self._signal_id, window.x_min, window.x_max),
+        )
+        return [self._run(*row) for row in rows]
+
+    def _outlined(self, window: Window, max_points: int) -> list[Run] | None:
+        """Return the outlines of the chunks within the window, and the chunks at its edges.
+
+        None where there are so few samples that outlines would be coarser than the answer.
+        """
+        rows = self._sql.execute(
+            "SELECT id, samples, x_min, x_max" + IN_WINDOW,  # noqa: S608 - a constant of ours
+            (self._signal_id, window.x_min, window.x_max),
+        ).fetchall()
+        if sum(row[1] for row in rows) < max_points * OUTLINE_RATIO * FINER:
+            return None
+        return [
+            (is_inside(window, low, high) and self._outline(number, samples)) or self.chunk(number)
+            for number, samples, low, high in rows
+        ]
+
+    def _outline(self, number: int, samples: int) -> Run | None:
+        """Return a chunk's outline; None where there is none that can be read."""
+        row = self._sql.execute("SELECT data FROM outlines WHERE chunk_id = ?", (number,)).fetchone()
+        try:
+            return row and Run(*read_plain(row[0]), samples)
+        except StorageFailed:
+            return None
+
+    def chunk(self, number: int) -> Run:
+        """Return a chunk."""
+        return self._run(
+            *self._sql.execute("SELECT samples, packed, data FROM chunks WHERE id = ?", (number,)).fetchone()
+        )
+
+    def _newest(self, count: int) -> list[Run]:
+        """Return the newest chunks, as many as are needed for that many samples."""
+        runs: list[Run] = []
+        rows = self._sql.execute(
+            "SELECT samples, packed, data FROM chunks WHERE signal_id = ? ORDER BY id DESC",
+            (self._signal_id,),
+        )
+        while count > 0 and (row := rows.fetchone()):
+            runs.append(self._run(*row))
+            count -= row[0]
+        return runs[::-1]
+
+    def _places(self) -> list[tuple[int, int]]:
+        """Return the chunks: the number of each, and how many samples it has."""
+        return self._sql.execute(
+            "SELECT id, samples FROM chunks WHERE signal_id = ? ORDER BY id", (self._signal_id,)
+        ).fetchall()
+
+    def _between(self, places: list[tuple[int, int]], start: int, stop: int) -> Iterator[Run]:
+        """Yield the chunks; those that are not from `start` to before `stop` are not read, and empty."""
+        place = 0
+        for number, samples in places:
+            needed = place < stop and place + samples > start
+            yield self.chunk(number) if needed else Run(EMPTY, EMPTY, samples)
+            place += samples
+
+    def _run(self, samples: int, packed: int, data: bytes) -> Run:
+        try:
+            return Run(*read_chunk(packed, data), samples)
+        except StorageFailed:
+            self.damaged += samples
+            return Run(EMPTY, EMPTY, samples)
+
+
+def is_inside(window: Window, low: float | None, high: float | None) -> bool:
+    """Return whether a chunk whose x are between these lies within a window's bounds."""
+    above = window.x_min is None or (low is not None and low > window.x_min)
+    return above and (window.x_max is None or (high is not None and high <= window.x_max))
+
+
+def read_chunk(packed: int, data: bytes) -> tuple[FloatColumn, FloatColumn]:
+    """Return the columns of a chunk, or the outline of one that retired; raises StorageFailed if damaged.
+
+    packed: as in the table (storage.schema).
+    """
+    return unpack_chunk(data) if packed == _PACKED else read_plain(data)
