@@ -10,11 +10,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from .loads import CONTESTS, names
+from .plugged import PLUGGED
 from .report import Durability, as_json, closing, heading, line_table, machine, table
 from .rounds import Outcome, hold
 from .servers import running_pair
 from .stored import STORED, Line, Stores
 
+_LINES = STORED | PLUGGED
 _LONGEST = 20.0
 """Seconds of a round: a server that heard no answer to its ping in half a minute would hang up."""
 
@@ -25,10 +27,11 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
         prog="python -m benchmarks",
         description="Recording, acknowledged after the commit, against a bare Autobahn server that "
         "decodes the same messages, throws them away and answers; then what is stored, read and decimated "
-        "or encoded against one that does it all for each question. Both take turns in one run.",
+        "or encoded against one that does it all for each question; then plugins. Both sides take turns in "
+        "one run.",
     )
     parser.add_argument(
-        "--only", action="append", choices=[*CONTESTS, *STORED], help="hold this contest; may be repeated"
+        "--only", action="append", choices=[*CONTESTS, *_LINES], help="hold this contest; may be repeated"
     )
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each server (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of a round (default: %(default)s)")
@@ -62,9 +65,9 @@ def run_loads(
 def run_stored(
     wanted: Sequence[str], rounds: int, seconds: float, directory: Path, scale: float
 ) -> list[Line]:
-    """Hold contests about what is stored."""
+    """Hold contests about what is stored, and about plugins."""
     stores = Stores(directory, scale)
-    return [line for name in wanted for line in STORED[name](stores, rounds, seconds)]
+    return [line for name in wanted for line in _LINES[name](stores, rounds, seconds)]
 
 
 def main(given: Sequence[str]) -> int:
@@ -80,7 +83,7 @@ def main(given: Sequence[str]) -> int:
             )
         rounds, seconds = options.rounds, options.seconds
         outcomes, durability = run_loads(names(CONTESTS, options.only), rounds, seconds, Path(directory))
-        lines = run_stored(names(STORED, options.only), rounds, seconds, Path(directory), options.scale)
+        lines = run_stored(names(_LINES, options.only), rounds, seconds, Path(directory), options.scale)
     if options.json:
         print(json.dumps(as_json(facts, outcomes, durability, lines), indent=1))
     else:

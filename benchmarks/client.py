@@ -28,7 +28,7 @@ PATIENCE = 10.0
 """Seconds without a byte after which a server has failed."""
 
 _EXPECTED = bytes((_TEXT, len(ANSWER))) + ANSWER
-_PUSHES = (b'{"signal"', b'{"event"', b'{"client"')
+_PUSHES = (b'{"signal"', b'{"event"', b'{"client"', b'{"pluginList"')
 
 
 class ServerFailed(Exception):

@@ -66,6 +66,10 @@ class Server:
         figures = self._figures.memory_full_info()
         return float(figures.rss), float(figures.pss)
 
+    def children(self) -> list[psutil.Process]:
+        """Return the processes that it started and that run, such as those of plugins."""
+        return list(self._figures.children())
+
     def stop(self) -> None:
         """Let the process end in order; kills it where it does not."""
         self._process.terminate()
@@ -90,10 +94,10 @@ def reading_peer(log: Path, store: Path, way: str) -> Server:
     return Server([sys.executable, "-c", _READING, str(store), way], log)
 
 
-def ours(log: Path, state: Path) -> Server:
-    """Start our server on a directory."""
+def ours(log: Path, state: Path, *more: str) -> Server:
+    """Start our server on a directory; more: options beside those of all benchmarks."""
     twistd = str(Path(sysconfig.get_path("scripts")) / "twistd")
-    options = ["--no-password", "--port", "tcp:0:interface=127.0.0.1", "--state-dir", str(state)]
+    options = ["--no-password", "--port", "tcp:0:interface=127.0.0.1", "--state-dir", str(state), *more]
     return Server([sys.executable, twistd, "-n", "--pidfile=", "rtoc", *options], log)
 
 

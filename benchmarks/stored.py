@@ -98,6 +98,7 @@ class Stores:
 
     def __init__(self, directory: Path, scale: float) -> None:
         self.directory = directory
+        self.scale = scale
         self.points = max(1, round(_POINTS * scale))
         self._points_a_signal = max(1, round(_POINTS_A_SIGNAL * scale))
 

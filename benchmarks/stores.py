@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from rtoc_twisted.model import FloatColumn, Signal, SignalName
+from rtoc_twisted.storage.catalog import summarize
 from rtoc_twisted.storage.database import Database, open_database
 
 FILE = "rtoc.sqlite"
@@ -66,7 +67,8 @@ def _record(database: Database, points: int) -> None:
     with database.transaction():
         database.add_device(1, NAME.device)
         database.add_signal(Signal(1, 1, NAME, "C"))
-        database.chunks.replace(1, *samples(points), 0)
+        x, y = samples(points)
+        database.chunks.replace(1, x, y, summarize(x, y), 0)
     _keep_up(database)
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import groupby
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
@@ -21,11 +20,12 @@ from .interfaces import IAccount, ICommit, IConnection, IListener, IPeer, ISocke
 from .model import Event, Permission, Plot, Samples, Selector, Signal
 from .wire import aes
 from .wire.answer import Answer, sent_with
-from .wire.answers import AUTHORIZED, NEW_CLIENT, NOT_AUTHORIZED, UNSPEAKABLE, batch_told, plugins_changed
+from .wire.answers import AUTHORIZED, NEW_CLIENT, NOT_AUTHORIZED, UNSPEAKABLE, batch_told
 from .wire.batch import Batch
 from .wire.codec import JSON, MSGPACK, AesDialect, Dialect, Message
 from .wire.promises import Promises, Telling
 from .wire.request import Request, is_msgpack, utf8
+from .wire.stream import joined
 
 GOING_AWAY = 1001
 POLICY_VIOLATION = 1008
@@ -66,12 +66,12 @@ class Connection:
         self._login_timer: IDelayedCall | None = None
         self._inbox: deque[tuple[bytes, bool]] = deque()
         # What holds the inbox back: a request in its turn, the store, too many requests with an id.
-        self._holds = 0
-        self._overtaking = 0
-        self._working_off = False
+        self._holds = self._overtaking = 0
+        # Answers that wait until the client has taken what was said before.
+        self._ready: deque[Answer] = deque()
+        self._working_off = self._open = False
         # The key and the answer of the command whose handler runs.
         self._present: tuple[str, Answer] | None = None
-        self._open = False
 
     # From the socket.
 
@@ -117,6 +117,7 @@ class Connection:
         self._open = False
         self._holds += 1
         self._inbox.clear()
+        self._ready.clear()
         self._promises.forget()
         self._stop_login_timer()
         self._let_out()
@@ -132,6 +133,7 @@ class Connection:
             return
         self._working_off = True
         try:
+            self._say_ready()
             while self._inbox and not self._holds and not self._socket.congested:
                 self._handle(*self._inbox.popleft())
         finally:
@@ -230,9 +232,7 @@ class Connection:
     def _end(self, answer: Answer) -> None:
         if answer.concurrent:
             self._overtaking -= 1
-            if self._overtaking == _AT_ONCE - 1:
-                self._go_on()
-        else:
+        if not answer.concurrent or self._overtaking == _AT_ONCE - 1:
             self._go_on()
 
     def _do(self, command: Command, answer: Answer) -> Any:
@@ -254,10 +254,18 @@ class Connection:
         commit = answer.pending()
         if commit is not None:
             self._promise(commit, answer.after)
-        elif answer.concurrent:
-            self._speak((answer.message(),))
         else:
-            self._promises.say(answer.message())
+            self._ready.append(answer)
+            self._say_ready()
+
+    def _say_ready(self) -> None:
+        # What waits behind a stream counts to the socket's limit. Nothing begins meanwhile: few wait here.
+        while self._ready and not self._socket.congested:
+            answer = self._ready.popleft()
+            if answer.concurrent:
+                self._speak((answer.message(),))
+            else:
+                self._promises.say(answer.message())
 
     # To the socket.
 
@@ -266,12 +274,8 @@ class Connection:
             self._send([self._frame(message) for message in messages if message is not None])
 
     def _send(self, frames: Sequence[bytes | IStream]) -> None:
-        for kind, run in groupby(frames, type):
-            if kind is bytes:
-                self._socket.send(b"".join(cast("Iterator[bytes]", run)))
-            else:
-                for stream in run:
-                    self._socket.send(stream)
+        for part in joined(frames):
+            self._socket.send(part)
 
     def _frame(self, message: Message) -> bytes | IStream:
         try:
@@ -302,8 +306,7 @@ class Connection:
             self._unsubscribe = self._house.recorder.subscribe(self, self._selector)
 
     def _let_out(self) -> None:
-        self.account = None
-        self._takes_data = False
+        self.account, self._takes_data = None, False
         undo, self._unsubscribe = self._unsubscribe, None
         if undo is not None:
             undo()
@@ -386,7 +389,7 @@ class Connection:
 
     def plugins_changed(self, plugins: Mapping[str, Any]) -> None:
         """Push P4."""
-        self._speak((plugins_changed(plugins),))
+        self._speak((self._house.pushes.of_plugins(plugins),))
 
     # For the hub.
 

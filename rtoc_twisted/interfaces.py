@@ -107,12 +107,13 @@ class IStorage(Interface):
         `added` is called with these pairs after the commit, before those who wait for it.
         """
 
-    def read(requests: Sequence[tuple[int, Window]]) -> Deferred[list[Columns]]:
+    def read(requests: Sequence[tuple[int, Window]], limit: int | None = None) -> Deferred[list[Columns]]:
         """Read several signals out of one snapshot; fires with a Columns for each request, in order.
 
         A signal that is unknown reads as empty. Fails with StorageFailed where samples on disk are damaged,
         BadValue where a page's cursor has no meaning any more; where a window says `partly`, its Columns
-        tell that, with what can be read.
+        tell that, with what can be read. Fails with TooLarge, having read few more than that, where there
+        are more than `limit` samples to answer in all.
         """
 
     def aggregate(requests: Sequence[tuple[int, Window, Buckets]]) -> Deferred[list[Sums]]:
@@ -120,7 +121,8 @@ class IStorage(Interface):
 
         Of the windows, the bounds of x and `partly` count. Samples whose x is not finite or whose y is NaN
         are left out. Where single samples are gone, buckets of what was kept of them count as soon as they
-        overlap the window. Fails, or tells where a window says `partly`: BadValue where the width is
+        overlap the window; of samples too sparse for buckets, those that are left count, and the Sums tell
+        how many are not. Fails, or tells where a window says `partly`: BadValue where the width is
         none that can be had of what was kept, TooLarge past the limit of buckets, StorageFailed.
         """
 
@@ -153,8 +155,13 @@ class IStorage(Interface):
     def add_event(signal_id: int, event: Event) -> tuple[Event, ICommit]:
         """Take an event; return it with its number, and the commit that carries it."""
 
-    def events(ids: Sequence[int] | None = None, limit: int | None = None) -> Deferred[list[Event]]:
-        """Fire with the newest `limit` events (of these signals), oldest first."""
+    def events(
+        ids: Sequence[int] | None = None, limit: int | None = None, after: int | None = None
+    ) -> Deferred[list[Event]]:
+        """Fire with the newest `limit` events (of these signals), oldest first.
+
+        after: the oldest `limit` of those with greater numbers instead.
+        """
 
     def remove_events(numbers: Sequence[int] | None) -> Deferred[int]:
         """Remove events; None removes all and starts their numbers again. Fires with the true count."""
@@ -190,8 +197,13 @@ class IEvents(Interface):
     def add(signal: Signal, event: Event) -> tuple[Event, ICommit]:
         """Keep an event of a signal; return it as it was kept, and the commit that carries it."""
 
-    def query(signals: Sequence[Signal] | None, limit: int | None) -> Deferred[list[Event]]:
-        """Fire with the newest events, oldest first; None: of all signals, without limit."""
+    def query(
+        signals: Sequence[Signal] | None, limit: int | None, after: int | None = None
+    ) -> Deferred[list[Event]]:
+        """Fire with the newest events, oldest first; None: of all signals, without limit.
+
+        after: the oldest of those with greater numbers instead.
+        """
 
     def remove(numbers: Sequence[int] | None) -> Deferred[int]:
         """Remove events, None for all; fires with the count."""
@@ -217,6 +229,57 @@ class IListener(Interface):
 
     def plugins_changed(plugins: Mapping[str, Any]) -> None:
         """The state of plugins changed."""
+
+
+class IPlugins(Interface):
+    """The plugins, each in a process of its own.
+
+    Methods that name a plugin raise UnknownPlugin if there is none of that name.
+    """
+
+    def names() -> Sequence[str]:
+        """Return the names of all plugins, sorted."""
+
+    def running(name: str) -> bool:
+        """Return whether there is a plugin of that name, and it runs."""
+
+    def listing() -> Mapping[str, Any]:
+        """Return {name: {functions, parameters, status, autorun, info, log}} (protocol section 5)."""
+
+    def start_plugin(name: str) -> Deferred[str]:
+        """Start a plugin; fires with "" when its `__init__` is done, else with why it does not run.
+
+        A plugin that runs is left alone. Raises NotAvailable while the server stops.
+        """
+
+    def stop_plugin(name: str) -> Deferred[None]:
+        """Stop a plugin; fires when its process is gone, and what it sent was taken."""
+
+    def set_autorun(name: str, on: bool) -> Deferred[bool]:
+        """Let a plugin start with the server, or not; fires, once it is kept, with whether that is a change.
+
+        Fails with StorageFailed.
+        """
+
+    def call(
+        name: str, function: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Deferred[tuple[bool, Any]]:
+        """Call a function of a plugin; fires with (True, what it returned) or (False, why not), in time."""
+
+    def get(name: str, parameters: Sequence[str]) -> Deferred[list[Any]]:
+        """Read parameters; fires with a value for each, false for one that cannot be read."""
+
+    def set(name: str, parameter: str, value: Any) -> Deferred[Any]:
+        """Set a parameter; fires with the value that it holds then, false if that failed."""
+
+    def parameter(name: str, parameter: str) -> Any:
+        """Return the value of a parameter as it was last heard of; raises BadValue if there is none."""
+
+    def set_samplerate(rate: float) -> None:
+        """Let the timers of all plugins run at that rate, in Hz."""
+
+    def tell() -> None:
+        """Tell listeners now of what changed (push P4), unless they were told a moment ago: then soon."""
 
 
 class IRecorder(Interface):
@@ -248,6 +311,9 @@ class IRecorder(Interface):
 
     def clear() -> Deferred[None]:
         """Remove everything recorded."""
+
+    def tell_plugins(plugins: Mapping[str, Any]) -> None:
+        """Tell the listeners how the plugins are now."""
 
     def subscribe(listener: IListener, selector: Selector) -> Callable[[], None]:
         """Tell a listener all facts, and those of samples that the selector wants; return the undo.

@@ -39,10 +39,10 @@ class CannotStart(SystemExit, Exception):
 
 
 class Stoppable(Protocol):
-    """Something that ends at once."""
+    """Something that ends."""
 
-    def stop(self) -> None:
-        """End."""
+    def stop(self) -> Deferred[None] | None:
+        """End; what does not end at once returns a Deferred that fires then."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,9 @@ class Running:
     """What a started server consists of, as far as stopping it goes.
 
     site: the factory that answers on all ports; reload: reads the certificate again, raises
-    CertificateError and changes nothing where it cannot be used; before_close, after_close: what is
-    stopped before and after the store.
+    CertificateError and keeps the old one where it cannot be used, and looks for plugins that changed;
+    plugins: stopped while all else still works, so that their last values are stored; before_close,
+    after_close: what is stopped before and after the store.
     """
 
     site: Any
@@ -60,6 +61,7 @@ class Running:
     reload: Callable[[], None]
     before_close: Sequence[Stoppable]
     after_close: Sequence[Stoppable]
+    plugins: Stoppable | None = None
 
 
 class Gate(Factory):
@@ -148,7 +150,7 @@ class Server(Service):
 
     @inlineCallbacks
     def stopService(self) -> Any:
-        """Stop in order: ports, what was taken, goodbye, the rest, the store; fires when it is done.
+        """Stop in order: ports, plugins, what was taken, goodbye, the rest, the store; fires when it is done.
 
         What fails on the way is logged, and keeps nothing after it from being stopped.
         """
@@ -158,6 +160,7 @@ class Server(Service):
         running, self._running = self._running, None
         steps: list[Callable[[], Any]] = [port.stopListening for port in ports]
         if running is not None:
+            steps += [] if running.plugins is None else [running.plugins.stop]
             steps += [running.storage.flush, lambda: self._say_goodbye(running.hub), running.site.doStop]
             steps += [part.stop for part in running.before_close]
             steps += [running.storage.close, *(part.stop for part in running.after_close)]

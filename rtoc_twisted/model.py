@@ -206,7 +206,8 @@ class Sums:
     """Samples summed up by buckets, those that have samples, in the order of x; all are float64[n].
 
     start: where each bucket begins; total: the sum of y; deviation: the standard deviation of the
-    population; first, last: y at the least and the greatest x; error: why this is not all.
+    population; first, last: y at the least and the greatest x; left_out: how many samples of the window are
+    not in them, because they are gone; error: why this is not all.
     """
 
     start: FloatColumn
@@ -218,6 +219,7 @@ class Sums:
     deviation: FloatColumn
     first: FloatColumn
     last: FloatColumn
+    left_out: int = 0
     error: RTOCError | None = None
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -150,6 +151,11 @@ class Recorder:
         for signal in signals:
             for listener in list(self._listeners):
                 self._tell(listener.signal_removed, signal)
+
+    def tell_plugins(self, plugins: Mapping[str, Any]) -> None:
+        """Tell the listeners how the plugins are now."""
+        for listener in list(self._listeners):
+            self._tell(listener.plugins_changed, plugins)
 
     def subscribe(self, listener: IListener, selector: Selector) -> Callable[[], None]:
         """Tell a listener all facts, and those of samples that the selector wants; return the undo."""

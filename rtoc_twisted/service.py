@@ -41,7 +41,10 @@ from .logger.info import ServerFacts
 from .logger.settings import Settings
 from .model import Event, SignalName
 from .notify import Notifier
+from .plugins import discovery, pipes
 from .plugins.commands import PluginCommands
+from .plugins.host import PluginHost, Policy
+from .plugins.process import Limits
 from .recorder import Recorder
 from .storage import reserve
 from .storage.commands import StorageCommands
@@ -105,8 +108,7 @@ def load_certificate(config: Config, context: tls.SwappableContext, reactor: Any
 def build(config: Config, context: tls.SwappableContext, reactor: Any) -> Running:
     """Put the server together: opens the store, starts the threads, listens nowhere."""
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    reload = partial(load_certificate, config, context, reactor)
-    reload()
+    load_certificate(config, context, reactor)
     pool = ThreadPool(1, _READERS, "rtoc-readers")
     in_thread = partial(deferToThreadPool, reactor, pool)
     limits = config.limits
@@ -136,6 +138,18 @@ def build(config: Config, context: tls.SwappableContext, reactor: Any) -> Runnin
     auth = make_auth(config, reactor, in_thread)
 
     settings = Settings(storage, config.storage.record_length)
+    plugins = PluginHost(
+        storage,
+        recorder,
+        state_dir=config.state_dir,
+        launch=pipes.spawn(reactor, pipes.environment(os.environ)),
+        find=partial(discovery.find, config.state_dir) if config.plugins.enabled else tuple,
+        in_thread=in_thread,
+        samplerate=lambda: settings.topic("global").get("samplerate"),
+        clock=reactor,
+        wall=time.time,
+        policy=policy(config),
+    )
     exporter = Exporter(storage, events, in_thread)
     backups = Backups(exporter, settings, config.logger.backup_dir, reactor, time.time)
     backups.reschedule()
@@ -143,6 +157,7 @@ def build(config: Config, context: tls.SwappableContext, reactor: Any) -> Runnin
     def counters() -> dict[str, float]:
         return {
             **storage.counters(),
+            **plugins.counters(),
             "connections": len(hub),
             "connections_accepted": hub.accepted,
             "connections_refused": hub.refused,
@@ -169,9 +184,10 @@ def build(config: Config, context: tls.SwappableContext, reactor: Any) -> Runnin
                 clock=time.time,
                 export_dir=config.logger.export_dir,
                 counters=counters,
+                set_samplerate=plugins.set_samplerate,
                 reboot=reboot(config, reactor),
             ),
-            PluginCommands(),
+            PluginCommands(plugins),
             AutomationCommands(),
             *getPlugins(ICommandSource),
         ]
@@ -201,7 +217,28 @@ def build(config: Config, context: tls.SwappableContext, reactor: Any) -> Runnin
     site = make_site(factory, table.schema.json_schema(), lambda: {"status": "ok", "version": __version__})
     # Last: its threads would keep a process alive that fails to start.
     pool.start()
-    return Running(site, hub, storage, reload, before_close=[backups], after_close=[pool])
+    plugins.start()
+
+    def reload() -> None:
+        plugins.look()
+        load_certificate(config, context, reactor)
+
+    return Running(site, hub, storage, reload, before_close=[backups], after_close=[pool], plugins=plugins)
+
+
+def policy(config: Config) -> Policy:
+    """Return what is done with plugins, by the configuration."""
+    plugins = config.plugins
+    limits = Limits(
+        start=plugins.start_seconds,
+        call=plugins.call_seconds,
+        heartbeat=plugins.heartbeat_seconds,
+        close=plugins.close_seconds,
+        memory=plugins.memory,
+        open_files=plugins.open_files,
+        cpu=plugins.cpu_percent,
+    )
+    return Policy(limits, plugins.restarts, plugins.reload)
 
 
 def keeping(config: Config) -> Keeping:

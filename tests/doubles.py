@@ -33,6 +33,9 @@ from rtoc_twisted.logger.export import Exporter
 from rtoc_twisted.logger.info import ServerFacts
 from rtoc_twisted.logger.settings import Settings
 from rtoc_twisted.plugins.commands import PluginCommands
+from rtoc_twisted.plugins.host import PluginHost, Policy
+from rtoc_twisted.plugins.process import Child, PluginProcess
+from rtoc_twisted.plugins.watch import Find
 from rtoc_twisted.recorder import Recorder
 from rtoc_twisted.storage.commands import StorageCommands
 from rtoc_twisted.storage.memory import MemoryStorage
@@ -173,6 +176,7 @@ class Rooms:
     auth: Auth
     hub: Hub
     settings: Settings
+    plugins: PluginHost
     table: CommandTable
     house: House
     directory: Path
@@ -231,6 +235,8 @@ def house(
     reboot: bool = False,
     max_points: int = 5_000_000,
     max_subscriptions: int = 10_000,
+    find: Find = tuple,
+    launch: Callable[[PluginProcess], Child] | None = None,
     max_connections: int = 1000,
     login_seconds: float = 10.0,
     congested: Callable[[], bool] | None = None,
@@ -238,7 +244,8 @@ def house(
 ) -> Rooms:
     """Build everything behind the sockets: MemoryStorage and a new Clock unless others are given.
 
-    directory: for exports and backups, the present one unless given; reboot: whether a command is
+    directory: for exports, backups and plugins, the present one unless given; find, launch: which plugins
+    there are, none unless given, and what starts their processes; reboot: whether a command is
     configured (it is counted in `reboots`, and ends with the next of `reboot_codes`, else with 0);
     sources: further commands.
     """
@@ -270,6 +277,18 @@ def house(
         cipher_required=cipher_required,
     )
     settings = Settings(storage, record_length)
+    plugins = PluginHost(
+        storage,
+        recorder,
+        state_dir=directory,
+        launch=_no_process if launch is None else launch,
+        find=find,
+        in_thread=lambda function, *arguments: execute(function, *arguments),
+        samplerate=lambda: settings.topic("global").get("samplerate"),
+        clock=clock,
+        wall=wall,
+        policy=Policy(),
+    )
     exporter = Exporter(storage, events, in_thread)
 
     def counters() -> Mapping[str, float]:
@@ -293,9 +312,10 @@ def house(
                 clock=wall,
                 export_dir=directory / "export",
                 counters=counters,
+                set_samplerate=plugins.set_samplerate,
                 reboot=(lambda: execute(run_reboot)) if reboot else None,
             ),
-            PluginCommands(),
+            PluginCommands(plugins),
             AutomationCommands(),
             *sources,
         ]
@@ -312,8 +332,24 @@ def house(
         max_subscriptions=max_subscriptions,
     )
     return Rooms(
-        clock, storage, events, recorder, auth, hub, settings, table, shared, directory, reboots, reboot_codes
+        clock,
+        storage,
+        events,
+        recorder,
+        auth,
+        hub,
+        settings,
+        plugins,
+        table,
+        shared,
+        directory,
+        reboots,
+        reboot_codes,
     )
+
+
+def _no_process(process: PluginProcess) -> Child:
+    raise OSError("no plugin is expected to start here")
 
 
 def _facts(directory: Path) -> ServerFacts:

@@ -111,7 +111,13 @@ class ExactServer(FakeServer):
         self._batches = batches
 
     def _handlers(self) -> Any:
-        return {**super()._handlers(), "y": self._batch, "event": self._keep, "getSignal": self._read}
+        return {
+            **super()._handlers(),
+            "y": self._batch,
+            "event": self._keep,
+            "getSignal": self._read,
+            "getEventList": self._list_events,
+        }
 
     def _decode(self, frame: str | bytes) -> dict[str, Any]:
         self._packed = isinstance(frame, bytes)
@@ -164,6 +170,16 @@ class ExactServer(FakeServer):
         key = f"{asked['dname']}.{asked['sname']}"
         cursor = {"after": f"7.{end}", "more": end < len(it["x"])}
         return {"signals": {key: [x, y, it["unit"], 1, None, None]}, "pages": {key: cursor}}
+
+    def _list_events(self, _: ServerConnection, __: dict[str, Any], asked: Any) -> dict[str, Any]:
+        left = [row for row in self.events.values() if row[2] > asked["after"]]
+        page = left[: min(asked["limit"], self._page)]
+        after = page[-1][2] if page else asked["after"]
+        more = len(left) > len(page)
+        return {
+            "events": {str(row[2]): row for row in page},
+            "eventPage": {"after": after, "more": more},
+        }
 
     def _column(self, values: list[float]) -> bytes | str:
         raw = np.array(values, dtype="<f8").tobytes()

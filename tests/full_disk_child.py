@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from rtoc_twisted.model import SignalName, Window
-from rtoc_twisted.storage import chunks, database
+from rtoc_twisted.storage import chunks, database, journal
 from rtoc_twisted.storage.reserve import free_bytes
 from rtoc_twisted.storage.retention import Keeping
 from tests.storage_support import Bench
@@ -47,7 +47,7 @@ def allow(size: int) -> None:
 
 
 def main(directory: Path, *, limit: bool) -> dict[str, Any]:
-    database.FOLD_AT_VALUES, chunks.CHUNK_SAMPLES = 4 * BLOCK, BLOCK
+    journal.FOLD_AT_VALUES, chunks.CHUNK_SAMPLES = 4 * BLOCK, BLOCK
     database.CHECKPOINT_AT_BYTES = 1 << 19
     limited = False
     told: list[str] = []

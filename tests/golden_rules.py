@@ -346,9 +346,8 @@ DIFFERENCES: Mapping[str, Difference] = {
 }
 
 ELSEWHERE: Mapping[str, str] = {
-    "plugin.": "the keys of plugins have their own issue",
-    "plugins.shutdown": "the keys of plugins have their own issue",
-    "samplerate.": "its answers need a plugin that runs",
+    "plugin.test.": "of a plugin of the original's own tests; test_plugin_child_api has such ones",
+    "plugins.shutdown": "the end of a process that plugins keep alive; see test_plugin_host.StopTests",
     "userAction.": "the keys of automation have their own issue",
     "logger.info.userActions": "it lists actions: the keys of automation have their own issue",
     "auto.": "the keys of automation have their own issue",

@@ -14,7 +14,7 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
 from rtoc_twisted.model import SignalName
-from rtoc_twisted.storage import chunks, database, quiet, upkeep
+from rtoc_twisted.storage import chunks, database, drawing, journal, quiet, upkeep
 from rtoc_twisted.storage.retention import Keeping, Rule
 from rtoc_twisted.storage.sqlite import SqliteStorage
 from rtoc_twisted.storage.writer import WriterThread
@@ -25,10 +25,10 @@ LARGE = 256
 
 def make_care_frequent() -> None:
     """Let a kill come in the middle of a fold, of packing, retiring, or a checkpoint."""
-    database.FOLD_AT_VALUES, chunks.CHUNK_SAMPLES = 300, 2 * LARGE
+    journal.FOLD_AT_VALUES, chunks.CHUNK_SAMPLES = 300, 2 * LARGE
     database.CHECKPOINT_AT_BYTES = 64 << 10
-    chunks._LARGE_CHUNK = chunks._LARGE_CHUNK.replace(str(chunks._LARGE), str(LARGE))
-    chunks._LARGE = LARGE
+    drawing._LARGE_CHUNK = drawing._LARGE_CHUNK.replace(str(drawing._LARGE), str(LARGE))
+    drawing._LARGE = LARGE
     quiet.SECONDS, quiet.TURNS, upkeep.LOOK_SECONDS = 0.002, 1, 0.005
 
 

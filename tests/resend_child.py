@@ -15,7 +15,7 @@ from twisted.internet.threads import deferToThread
 from rtoc_twisted.events.log import EventLog
 from rtoc_twisted.model import Names, Samples, SignalName
 from rtoc_twisted.recorder import Recorder
-from rtoc_twisted.storage import chunks, database
+from rtoc_twisted.storage import chunks, journal
 from rtoc_twisted.storage.sqlite import SqliteStorage
 from rtoc_twisted.storage.writer import WriterThread
 
@@ -24,7 +24,7 @@ NAME = SignalName("k", "n")
 
 def main(directory: Path, first: int) -> None:
     # Small, so that a kill may come in the middle of a fold.
-    database.FOLD_AT_VALUES, chunks.CHUNK_SAMPLES = 300, 256
+    journal.FOLD_AT_VALUES, chunks.CHUNK_SAMPLES = 300, 256
     storage = SqliteStorage(
         directory, clock=reactor, writer=WriterThread(), post=reactor.callFromThread, in_thread=deferToThread
     )

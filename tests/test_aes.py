@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.padding import PKCS7
 from twisted.trial.unittest import SynchronousTestCase
 
 from rtoc_twisted.wire import aes
@@ -31,6 +33,14 @@ class AesTests(SynchronousTestCase):
         for length in range(50):
             plain = b"x" * length
             self.assertEqual(aes.decrypt(KEY, aes.encrypt(KEY, plain)), plain)
+
+    def test_the_padding_is_that_of_others(self) -> None:
+        for length in range(33):
+            padder, plain = PKCS7(128).padder(), b"x" * length
+            padded = padder.update(plain) + padder.finalize()
+            encryptor = Cipher(algorithms.AES(KEY), modes.CBC(bytes(16))).encryptor()
+            expected = base64.b64encode(bytes(16) + encryptor.update(padded) + encryptor.finalize())
+            self.assertEqual(aes.encrypt(KEY, plain, iv=bytes(16)), expected)
 
     def test_each_message_has_its_own_iv(self) -> None:
         frames = {aes.encrypt(KEY, b"the same") for _ in range(20)}

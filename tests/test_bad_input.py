@@ -280,7 +280,11 @@ KEYS = (
     ),
     Row("logger clear unknown", '{"logger": {"clear": ["No.thing", 5, null, {}]}}'),
     Row("logger reboot", '{"logger": {"reboot": true}}', "logger", "not-available"),
-    Row("plugins", '{"getPluginList": {}}', "getPluginList", "not-available"),
+    Row("plugins", '{"getPluginList": {}}', answer={"pluginList": {}}),
+    bad_value("plugin start 1", '{"plugin": {"P": {"start": 1}}}', "plugin"),
+    bad_value("plugin call 5", '{"plugin": {"P": {"f()": 5}}}', "plugin"),
+    Row("plugin unknown", '{"plugin": {"P": {"autostart": true}}}', "plugin", "unknown-plugin"),
+    Row("plugin list", '{"plugin": [1, {}]}', answer={"plugin": [1, {}]}),
     Row("id lone surrogate", f'{{"id": "{SURROGATE}", "getSignalList": 1}}', None, "bad-value"),
     Row("id of any kind", '{"id": [1, {"a": NaN}], "getSignalList": 1}', answer={"id": [1, {"a": None}]}),
 )

@@ -17,6 +17,7 @@ from benchmarks.__main__ import main
 from benchmarks.client import Answers, ServerFailed, masked_frame
 from benchmarks.loads import CONTESTS, names
 from benchmarks.peer import ANSWER
+from benchmarks.plugged import PLUGGED
 from benchmarks.report import Durability, as_json, line_table, table
 from benchmarks.report import closing as closing_line
 from benchmarks.rounds import Outcome, Round
@@ -27,7 +28,7 @@ from rtoc_twisted.storage.database import open_database
 from rtoc_twisted.storage.reader import Reader
 
 OK = bytes((0x81, len(ANSWER))) + ANSWER
-ALONE = {"maxn-most", "memory-rss", "memory-pss"}
+ALONE = {"maxn-most", "memory-rss", "memory-pss", "plugins-alone", "idle", "idle-start"}
 """Lines without a peer."""
 
 
@@ -55,8 +56,8 @@ class ContestsTest(SynchronousTestCase):
         self.assertEqual(said["durability"], {"acknowledged": expected, "stored": expected})
 
     def assert_stored(self, said: dict[str, Any]) -> None:
-        """Each contest about what is stored has its lines, each line a figure of both sides."""
-        self.assertEqual({name.partition("-")[0] for name in said}, set(STORED))
+        """Each contest about what is stored, or plugins, has its lines, each line a figure of both sides."""
+        self.assertEqual({name.partition("-")[0] for name in said}, STORED.keys() | PLUGGED.keys())
         for name, line in said.items():
             sides = [line["rtoc"]] if name in ALONE else [line["peer"], line["rtoc"]]
             for side in sides:

@@ -94,6 +94,9 @@ class CatalogTest(SynchronousTestCase):
         self.assertIsNone(self.catalog.summary(3))
 
 
+ROUND = st.lists(st.integers(0, 70_000), max_size=6)
+
+
 class SumsTest(SynchronousTestCase):
     @unhurried
     @given(st.lists(st.lists(st.tuples(st.floats(), st.floats()), min_size=1), min_size=1, max_size=5))
@@ -110,11 +113,13 @@ class SumsTest(SynchronousTestCase):
         self.assertIsNone(join(None, None))
 
     @unhurried
-    @given(st.lists(st.integers(0, 5)))
+    @given(st.lists(st.integers(0, 5)) | st.builds(lambda part, n: part * n, ROUND, st.integers(1, 9)))
     def test_split_keeps_the_order(self, numbers: list[int]) -> None:
         ids = np.array(numbers, np.uint32)
         x = np.arange(float(len(ids)))
-        found = [(number, part_x.tolist(), part_y.tolist()) for number, part_x, part_y in split(ids, x, -x)]
+        found = sorted(
+            (number, part_x.tolist(), part_y.tolist()) for number, part_x, part_y in split(ids, x, -x)
+        )
         expected = []
         for number in sorted({*numbers}):
             places = [float(place) for place, other in enumerate(numbers) if other == number]

@@ -19,7 +19,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from rtoc_twisted.errors import StorageFailed
 from rtoc_twisted.storage import check
 from rtoc_twisted.storage.blobs import plain
-from rtoc_twisted.storage.check import DELAY, PAUSE, SHARE, Checker, Found, Loss, lose
+from rtoc_twisted.storage.check import DELAY, PAUSE, SHARE, Checker
+from rtoc_twisted.storage.losses import Found, Loss, lose
 from rtoc_twisted.storage.runs import read_chunk
 from rtoc_twisted.storage.salvage import salvage_pending
 from tests.damage_support import REPLACED, Store, ask
@@ -126,7 +127,57 @@ class RoundTest(CheckCase):
         kept = ask(self.path, "SELECT * FROM lost WHERE signal_id = ? ORDER BY id", first)
         self.assertEqual((kept[0][1:6], kept[0][7]), (rows[0][1:6], MOMENT))
         self.assertNotEqual(self.one("SELECT epoch FROM signals WHERE id = ?", first), 0)
-        self.assertEqual(ask(self.path, "SELECT 1 FROM chunks WHERE id IN (?, ?)", *numbers[:2]), [])
+        self.assertEqual([row[0] for row in kept], numbers[:2])
+
+    def packed(self, signal_id: int = 11) -> int:
+        """Return a chunk of a signal that is packed, and has an outline."""
+        return self.one("SELECT MIN(id) FROM chunks WHERE signal_id = ? AND packed = 1", signal_id)
+
+    def test_of_a_packed_chunk_the_outline_stays(self) -> None:
+        number = self.packed()
+        (before,) = ask(self.path, "SELECT samples, data FROM chunks WHERE id = ?", number)
+        outline = self.one("SELECT data FROM outlines WHERE chunk_id = ?", number)
+        rollups = ask(self.path, "SELECT * FROM rollups WHERE chunk_id = ?", number)
+        count = self.one("SELECT samples FROM signals WHERE id = 11")
+        self.damage("chunks", "id", number)
+        self.run_round()
+        self.assertEqual(
+            ask(self.path, "SELECT samples, packed, data FROM chunks WHERE id = ?", number),
+            [(before[0], 2, outline)],
+        )
+        self.assertEqual(ask(self.path, "SELECT 1 FROM outlines WHERE chunk_id = ?", number), [])
+        self.assertEqual(ask(self.path, "SELECT * FROM rollups WHERE chunk_id = ?", number), rollups)
+        ((kept,),) = ask(self.path, "SELECT data FROM lost WHERE id = ?", number)
+        self.assertEqual(kept[:-1], before[1][:-1])
+        self.assertEqual(self.one("SELECT samples FROM signals WHERE id = 11"), count)
+        ((text, _),) = self.told
+        self.assertIn(f"of {before[0]} of them an outline is left", text)
+        # The outline may be damaged in its turn.
+        self.damage("chunks", "id", number)
+        self.checker = self.new_checker()
+        self.run_round()
+        self.assertEqual(ask(self.path, "SELECT 1 FROM chunks WHERE id = ?", number), [])
+        self.assertEqual(self.one("SELECT samples FROM signals WHERE id = 11"), count - before[0])
+
+    def test_a_packed_chunk_and_its_outline(self) -> None:
+        number = self.packed()
+        self.damage("chunks", "id", number)
+        self.damage("outlines", "chunk_id", number)
+        self.run_round()
+        for query in ("chunks WHERE id", "outlines WHERE chunk_id", "rollups WHERE chunk_id"):
+            self.assertEqual(ask(self.path, f"SELECT 1 FROM {query} = ?", number), [])
+        self.assertNotIn("an outline", self.told[0][0])
+
+    def test_damaged_rollups_of_a_packed_chunk_are_drawn_again(self) -> None:
+        number = self.packed()
+        (before,) = ask(self.path, "SELECT packed, data FROM chunks WHERE id = ?", number)
+        self.damage("rollups", "chunk_id", number)
+        self.run_round()
+        self.assertEqual(ask(self.path, "SELECT 1 FROM rollups WHERE chunk_id = ?", number), [])
+        (after,) = ask(self.path, "SELECT packed, data FROM chunks WHERE id = ?", number)
+        self.assertEqual(after[0], 0)
+        np.testing.assert_array_equal(read_chunk(*after), read_chunk(*before))
+        self.assertEqual(self.told, [])
 
     def test_figures_are_those_of_what_is_left(self) -> None:
         numbers = self.of(11)
@@ -182,7 +233,7 @@ class RoundTest(CheckCase):
 
     def test_what_was_replaced_meanwhile_stays(self) -> None:
         number = self.of(REPLACED)[0]
-        found = Found(number, 1, [number, 999_999], [number])
+        found = Found(number, 1, {number: REPLACED, 999_999: REPLACED}, [number])
         self.assertEqual(self.lose(found), [])
         self.assertEqual(ask(self.path, "SELECT * FROM lost"), [])
 

@@ -210,6 +210,29 @@ class CommandTests(SynchronousTestCase):
         asked = [request["getSignal"] for request in self.server.received if "getSignal" in request]
         self.assertEqual(asked[-1], [{"dname": "D", "sname": "a", "xmin": 1.0, "maxN": 9}])
 
+    def test_get_sums(self) -> None:
+        self.fill()
+        sums = {"width": 60.0, "x": [0.0, 60.0], "count": [2, 1], "mean": [1.5, 2.0]}
+        self.server.replies = {"getSignal": {"aggregates": {"D.a": sums}}}
+        argv = ("get", "D.a", "--aggregate", "60", "--functions", "count,mean", "--from", "1")
+        self.assertEqual(self.json_of(*argv), {"D.a": {key: sums[key] for key in ("x", "count", "mean")}})
+        asked = {"width": 60.0, "functions": ["count", "mean"], "origin": 0.0}
+        (request,) = self.server.wait_for("getSignal")["getSignal"]
+        self.assertEqual(request, {"dname": "D", "sname": "a", "xmin": 1.0, "aggregate": asked})
+        _, out, _ = self.run_rtoc(*argv, stdout=Terminal())
+        head, *rows = [line.split() for line in out.splitlines()]
+        self.assertEqual(head, ["signal", "x", "count", "mean"])
+        self.assertEqual(rows, [["D.a", "0", "2", "1.5"], ["D.a", "60", "1", "2"]])
+        code, out, err = self.run_rtoc("get", "D.b", "--aggregate", "60")
+        self.assertEqual((code, err), (1, "rtoc: no such signal: D.b\n"))
+
+    def test_get_says_what_was_left_out(self) -> None:
+        self.fill()
+        row = [[1.0], [2.0], "V", 1, 1.0, 1.0]
+        told = {"signals": {"D.a": row}, "decimated": {"D.a": {"points": 1, "of": 9}}}
+        self.server.replies = {"getSignal": told}
+        self.assertEqual(self.json_of("get", "D.a"), {"D.a": {"x": [1.0], "y": [2.0], "unit": "V", "of": 9}})
+
     def test_get_lists(self) -> None:
         self.fill()
         self.assertEqual(self.json_of("get", "--list"), ["D.a", "D.b"])

@@ -673,12 +673,57 @@ class HoldTests(Base):
         client.connection.writable()
         self.assertEqual((len(client.heard()), client.socket.paused), (1, True))
 
+    def test_answers_wait_for_one_that_is_not_taken_yet(self) -> None:
+        client = self.build().connect()
+        for number in range(3):
+            client.send({"later": 1, "id": number})
+        client.send({"later": 1})
+
+        def send_and_fill(frames: bytes) -> None:
+            FakeSocket.send(client.socket, frames)
+            client.socket.congested = True
+
+        self.patch(client.socket, "send", send_and_fill)
+        for number in (1, 2, 3, 0):
+            self.odd.waiting[number].callback({"later": number})
+        for number in (1, 2, 3, 0):
+            self.assertEqual([answer["later"] for answer in client.heard()], [number])
+            client.connection.writable()
+            self.assertEqual(client.heard(), [])
+            client.socket.congested = False
+            client.connection.writable()
+        self.assertFalse(client.socket.paused)
+
+    def test_nothing_begins_while_answers_wait(self) -> None:
+        client = self.build().connect()
+        for number in range(16):
+            client.send({"later": 1, "id": number})
+        client.socket.congested = True
+        for waiting in self.odd.waiting[:16]:
+            waiting.callback(None)
+        client.send({"later": 1, "id": 16})
+        self.assertEqual((len(self.odd.waiting), client.heard(), client.socket.paused), (16, [], True))
+        client.socket.congested = False
+        client.connection.writable()
+        self.assertEqual([answer["id"] for answer in client.heard()], list(range(16)))
+        self.assertEqual((len(self.odd.waiting), client.socket.paused), (17, False))
+
+    def test_answers_that_wait_are_forgotten_with_the_client(self) -> None:
+        client = self.build().connect()
+        client.send({"later": 1, "id": 1})
+        client.socket.congested = True
+        self.odd.waiting[0].callback(None)
+        client.leave()
+        client.socket.congested = False
+        client.connection.writable()
+        self.assertEqual(client.heard(), [])
+
     def test_leaving_while_work_waits(self) -> None:
         storage = Slow()
         client = self.build(storage=storage).connect()
         client.send({"y": 1, "sname": "A"})
         waiting: Deferred[Any] = Deferred()
-        self.patch(storage, "read", lambda requests: waiting)
+        self.patch(storage, "read", lambda *_: waiting)
         client.send({"getSignal": ["noDevice.A"], "remove": ["signal", "noDevice.A"]})
         client.send({"event": "never read"})
         client.leave()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -11,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rtoc_twisted.model import Columns, FloatColumn
 from rtoc_twisted.storage.decimate import decimate
+from tests.process_support import environment
 from tests.storage_support import floats, pairs, unhurried
 
 NAN, INF = float("nan"), float("inf")
@@ -54,6 +57,31 @@ class DecimateTest(SynchronousTestCase):
     def test_any_samples(self, samples: list[tuple[float, float]], max_points: int, is_sorted: bool) -> None:
         x, y = floats([x for x, _ in samples]), floats([y for _, y in samples])
         self.check(np.sort(x) if is_sorted else x, y, max_points)
+
+    def test_numbers_that_do_not_stand_at_whole_words(self) -> None:
+        random = np.random.default_rng(5)
+        for offset in range(1, 8):
+            raw = bytes(offset) + random.normal(size=300).tobytes()
+            x, y = np.sort(random.normal(size=300)), np.frombuffer(raw, np.float64, 300, offset)
+            for max_points in (1, 2, 7, 8, 40):
+                self.check(x, y, max_points)
+                self.check(y, y[::-1], max_points)
+
+    def test_the_first_time_imports_nothing(self) -> None:
+        # The first call of some functions of numpy takes longer than all the rest of an answer.
+        code = (
+            "import sys, numpy as np\n"
+            "from rtoc_twisted.model import Columns\n"
+            "from rtoc_twisted.storage.decimate import decimate, warm_up\n"
+            "warm_up()\n"
+            "known, x = set(sys.modules), np.arange(1000.0)\n"
+            "for max_points in (1, 7, 100):\n"
+            "    for values in (x, -x):\n"
+            "        decimate(Columns(values, x, 0.0, 1.0), max_points)\n"
+            "print(sorted(set(sys.modules) - known), 'numpy.ma' in sys.modules)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
+        self.assertEqual((done.stdout, done.stderr), ("[] False\n", ""))
 
     def test_every_number_of_points(self) -> None:
         random = np.random.default_rng(7)

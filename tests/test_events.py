@@ -8,6 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyClass, verifyObject
 
+from rtoc_twisted.events import commands
 from rtoc_twisted.events.commands import EventCommands
 from rtoc_twisted.events.log import EventLog
 from rtoc_twisted.interfaces import ICommandSource, IEvents
@@ -148,6 +149,47 @@ class CommandTests(SynchronousTestCase):
         self.assertTrue(self.client.ask(getEventList=-1)["error"])
         found = self.client.ask(getEvent=["D.S", "D.none", 5], getEventList=1)["events"]
         self.assertEqual([list(found), found["D.S"][1], found["D.none"]], [["3", "D.S", "D.none"], row, []])
+
+    def test_pages(self) -> None:
+        for number in range(5):
+            self.raised({"text": f"{number}"})
+        pages, asked = [], {"limit": 2}
+        while True:
+            answer = self.client.ask(getEventList=asked)
+            self.assertEqual(answer.keys(), {"error", "events", "eventPage"})
+            pages.append(list(answer["events"]))
+            asked = {"limit": 2, "after": answer["eventPage"]["after"]}
+            if not answer["eventPage"]["more"]:
+                break
+        self.assertEqual(pages, [["1", "2"], ["3", "4"], ["5"]])
+        self.raised({"text": "new"})
+        self.assertEqual(list(self.client.ask(getEventList=asked)["events"]), ["6"])
+        last = self.client.ask(getEventList={"after": 6})
+        self.assertEqual((last["events"], last["eventPage"]), ({}, {"after": 6, "more": False}))
+        every = self.client.ask(getEventList={})
+        self.assertEqual((len(every["events"]), "eventPage" in every), (6, False))
+
+    def test_wrong_pages(self) -> None:
+        for key, wrong in (("limit", (0, -1, 1.5, "5", True, [])), ("after", (-1, 1.5, "5", True, 2**60))):
+            for value in wrong:
+                (error,) = self.client.ask(getEventList={key: value})["errors"]
+                self.assertEqual(error["code"], "bad-value")
+                self.assertRegex(error["message"], f"^getEventList.{key}: ")
+        (error,) = self.client.ask(getEventList={"limit": commands.EVENTS_AT_ONCE + 1})["errors"]
+        self.assertEqual(error["code"], "too-large")
+
+    def test_more_than_an_answer_may_hold(self) -> None:
+        self.patch(commands, "EVENTS_AT_ONCE", 3)
+        for number in range(4):
+            self.assertNotIn("eventsLeftOut", self.client.ask(getEventList=True, getEvent=["D.S"]))
+            self.raised({"text": f"{number}", "dname": "D", "sname": "S"})
+        for wanted in (True, 4, 10**30):
+            answer = self.client.ask(getEventList=wanted)
+            self.assertEqual((list(answer["events"]), answer["eventsLeftOut"]), (["2", "3", "4"], True))
+        self.assertNotIn("eventsLeftOut", self.client.ask(getEventList=3))
+        answer = self.client.ask(getEvent=["D.S", "D.none"])
+        self.assertEqual([row[2] for row in answer["events"]["D.S"]], [2, 3, 4])
+        self.assertEqual((answer["events"]["D.none"], answer["eventsLeftOut"]), ([], True))
 
     def test_event_levels(self) -> None:
         other = self.rooms.connect()

@@ -12,13 +12,15 @@ from unittest.mock import patch
 
 from openpyxl import load_workbook
 from twisted.internet.defer import Deferred, execute
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from rtoc_twisted.errors import BadValue, StorageFailed
 from rtoc_twisted.logger import export
 from rtoc_twisted.logger.export import Exporter, below
+from rtoc_twisted.storage import chunks
 
-from .doubles import Client, house
+from .doubles import Client, house, sqlite_storage
 
 NAN = float("nan")
 
@@ -97,6 +99,87 @@ class FormatTests(Base):
             self.assertTrue(self.client.ask(logger={"export": ["empty", kind]})["logger"]["export"])
         read = json.loads((self.directory / "export" / "empty.json").read_bytes())
         self.assertEqual(read, {"signals": {}, "maxLength": 2, "events": {}, "devices": {}})
+
+    def test_page_by_page(self) -> None:
+        """However little is in memory at a time, the files are the same."""
+        for kind in ("json", "csv", "xlsx"):
+            self.client.ask(logger={"export": ["whole", kind]})
+        self.patch(export, "_SAMPLES", 1)
+        self.patch(export, "_EVENTS", 1)
+        self.patch(export, "_SPOOLED", 1)
+        for kind in ("json", "csv"):
+            self.client.ask(logger={"export": ["paged", kind]})
+            whole, paged = (self.directory / "export" / f"{name}.{kind}" for name in ("whole", "paged"))
+            self.assertEqual(paged.read_bytes(), whole.read_bytes())
+        self.client.ask(logger={"export": ["paged", "xlsx"]})
+        cells = [
+            [[cell.value for row in sheet.iter_rows() for cell in row] for sheet in load_workbook(path)]
+            for path in (self.directory / "export" / "whole.xlsx", self.directory / "export" / "paged.xlsx")
+        ]
+        self.assertEqual(cells[0], cells[1])
+
+    def test_a_signal_that_was_replaced_meanwhile(self) -> None:
+        self.patch(export, "_SAMPLES", 2)
+        read, other = self.rooms.storage.read, self.rooms.connect()
+
+        def read_and_replace(requests: Any) -> Any:
+            found = read(requests)
+            other.ask(y=[1], sname="A", dname="D", plot=True)
+            return found
+
+        self.patch(self.rooms.storage, "read", read_and_replace)
+        for kind in ("json", "csv", "xlsx"):
+            (error,) = self.client.ask(logger={"export": ["all", kind]})["errors"]
+            self.assertEqual((error["code"], error["retriable"]), ("busy", True))
+            self.assertIn("D.A was replaced", error["message"])
+            self.client.ask(y=[1, 2, 3], sname="A", dname="D", plot=True)
+        self.assertEqual(self.left(), [])
+
+
+class RetiredTests(Base):
+    """A signal of which a part is gone: the answer and the files say so."""
+
+    def setUp(self) -> None:
+        self.patch(chunks, "CHUNK_SAMPLES", 640)
+        self.directory = Path(self.mktemp()).resolve()
+        self.directory.mkdir()
+        clock = Clock()
+        (self.directory / "store").mkdir()
+        storage: Any = sqlite_storage(self.directory / "store", clock)
+        self.addCleanup(storage.close)
+        self.client = house(directory=self.directory, storage=storage, clock=clock).connect()
+        self.client.ask(y=list(range(640)), sname="A", dname="D", unit="V", plot=True)
+        self.client.ask(y=[5], x=[7], sname="B", dname="D")
+        database = storage._database
+        database.fold()
+        with database.transaction():
+            database.chunks.retire(1)
+
+    def export(self, kind: str) -> tuple[Path, int]:
+        """Return the file, and how many samples are left of the first signal."""
+        told = self.client.ask(logger={"export": ["all", kind]})["logger"]["export"]
+        left = told["decimated"]["D.A"]["points"]
+        self.assertEqual(told, {"decimated": {"D.A": {"points": left, "of": 640}}})
+        self.assertLess(left, 100)
+        return self.directory / "export" / f"all.{kind}", left
+
+    def test_json(self) -> None:
+        file, left = self.export("json")
+        read = json.loads(file.read_bytes())
+        self.assertEqual(read["decimated"], {"1": {"points": left, "of": 640}})
+        self.assertEqual([len(read["signals"][number][2]) for number in "12"], [left, 1])
+
+    def test_csv(self) -> None:
+        file, left = self.export("csv")
+        self.assertEqual(len(file.read_text().splitlines()), 1 + left + 1)
+
+    def test_xlsx(self) -> None:
+        file, left = self.export("xlsx")
+        samples, _, decimated = load_workbook(file).worksheets
+        self.assertEqual(samples.max_row, 1 + left + 1)
+        self.assertEqual(decimated.title, "decimated")
+        rows = [[cell.value for cell in row] for row in decimated.iter_rows()]
+        self.assertEqual(rows, [["device", "signal", "points", "of"], ["D", "A", left, 640]])
 
 
 class PlaceTests(Base):
@@ -178,7 +261,7 @@ class DiskTests(Base):
     def test_in_the_middle(self) -> None:
         full = OSError(28, "No space left on device")
         for kind in ("json", "csv", "xlsx"):
-            for step in ("signal", "finish"):
+            for step in ("signal", "samples", "begin_events", "events", "finish"):
                 path = self.directory / f"x.{kind}"
                 writing = self.exporter(step, full).write(path, kind, 5)
                 failure = self.failureResultOf(writing, StorageFailed)

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from . import test_golden_socket
+from . import test_golden_plugins, test_golden_socket
 from .doubles import REMOTE, Client
 from .golden_replay import (
     Line,
@@ -217,6 +217,7 @@ class Completeness(SynchronousTestCase):
             places = [
                 case in SCENARIO_OF,
                 case.startswith(ON_THE_SOCKET),
+                case in test_golden_plugins.RUN_OF,
                 any(case.startswith(prefix) for prefix in ELSEWHERE),
             ]
             self.assertEqual(sum(places), 1, case)

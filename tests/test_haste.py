@@ -109,6 +109,9 @@ class CommitTests(SynchronousTestCase):
             self.bench.database.faults.append(OSError(fault))
             failed = self.storage.append([self.signal.id], [1.0], [2.0])
             self.queues.clock.advance(0)
+            # To make room is left to the writer.
+            self.assertEqual((failed.done, len(self.queues.jobs)), (False, 1))
+            self.bench.pump()
             assert failed.error is not None
             self.assertIn(fault, failed.error.message)
         self.storage.append([self.signal.id], [3.0], [4.0])
@@ -129,6 +132,7 @@ class CommitTests(SynchronousTestCase):
         self.bench.pump()
         counters = self.storage.counters()
         self.assertEqual((counters["commits_at_once"], counters["commits_slow"]), (2, 0))
+        self.assertEqual((counters["largest_commit"], counters["values_a_commit"]), (1, 0.5))
 
 
 class WriterTests(SynchronousTestCase):

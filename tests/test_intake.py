@@ -81,6 +81,7 @@ class TakeTests(SynchronousTestCase):
         self.assertFalse(is_arriving(long[:100], 9_000))
         self.assertFalse(is_arriving(long[:3], LIMIT))
         self.assertFalse(is_arriving(masked(TEXT, b"a" * 100)[:50], LIMIT))
+        self.assertTrue(is_arriving(masked(TEXT, b"a" * 300)[:50], LIMIT))
         self.assertFalse(is_arriving(masked(TEXT, b"a" * GATHERED.stop)[:100], LIMIT))
         self.assertFalse(is_arriving(masked(PING, b"a" * 10_000)[:100], LIMIT))
 

@@ -82,6 +82,7 @@ class ServerCase(SynchronousTestCase):
             part("certificate").load,
             before_close=[part("backups")],
             after_close=[part("pool")],
+            plugins=part("plugins"),
         )
 
     def happened(self) -> list[str]:
@@ -183,6 +184,7 @@ class StopTests(ServerCase):
     ORDER = (
         "notifier.stopping",
         "port.stopListening",
+        "plugins.stop",
         "storage.flush",
         "hub.say_goodbye",
         "site.doStop",
@@ -198,7 +200,8 @@ class StopTests(ServerCase):
 
     def test_each_step_waits_for_the_one_before(self) -> None:
         self.started()
-        for name, so_far in (("storage.flush", 3), ("hub.say_goodbye", 4), ("storage.close", 7)):
+        waited = ("plugins.stop", 3), ("storage.flush", 4), ("hub.say_goodbye", 5), ("storage.close", 8)
+        for name, so_far in waited:
             waiting: Deferred[None] = Deferred()
             self.diary.results[name] = lambda waiting=waiting: waiting
             stopped = self.server.stopService()

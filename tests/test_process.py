@@ -83,6 +83,24 @@ class StartTests(ProcessCase):
         second.stop()
         self.assertNotIn(SHOWN, "\n".join(second.lines))
 
+    def test_a_damaged_store_is_salvaged_and_an_event_tells(self) -> None:
+        first = self.start()
+        (port,) = first.ports()
+        with client(port) as ws:
+            self.assertTrue(ask(ws, y=1.5, x=10, sname="a", dname="D")["sent"])
+        first.stop()
+        store = self.state / "rtoc.sqlite"
+        content = store.read_bytes()
+        store.write_bytes(bytes(4096) + content[4096:])
+        second = self.start()
+        (port,) = second.ports()
+        with client(port) as ws:
+            found = ask(ws, getSignal=["D.a"], getEventList=True)
+        self.assertEqual(found["signals"]["D.a"][:2], [[10], [1.5]])
+        (told,) = [text for text in json.dumps(found["events"]).split('"') if "salvaged" in text]
+        self.assertIn("the damaged file is kept as rtoc.sqlite.damaged-1", told)
+        second.stop()
+
     def check_data_is_there_after(self, number: signal.Signals) -> None:
         with_tls = ("--tls-port", "0")
         first = self.start(*with_tls)
@@ -205,9 +223,8 @@ class RefusalTests(ProcessCase):
             )
 
     def test_failing_start_leaves_nothing_running(self) -> None:
-        # A file that is no database: the ports are bound, the lock is taken, the writer runs.
-        self.state.mkdir()
-        (self.state / "rtoc.sqlite").write_bytes(b"no database" * 1000)
+        # No file can be made there: the ports are bound, the lock is taken, the writer runs.
+        (self.state / "rtoc.sqlite").mkdir(parents=True)
         self.check("rtoc.sqlite cannot be used")
 
 

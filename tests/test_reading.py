@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from rtoc_twisted.interfaces import IStorage
-from rtoc_twisted.storage import chunks
+from rtoc_twisted.storage import chunks, reading
 from rtoc_twisted.storage.memory import MemoryStorage
 from tests.doubles import house, sqlite_storage
 
@@ -199,6 +199,64 @@ class AggregateTest(ReadingCase):
         self.assertEqual((error["key"], error["code"]), ("getSignal", "too-large"))
         self.assertRegex(error["message"], "^getSignal.aggregate.width: Dev.B: more than 100 buckets")
         self.assertEqual(list(answer["aggregates"]), ["Dev.A"])
+
+    def test_counts_are_whole_numbers(self) -> None:
+        self.client.send({"plot": True, "y": list(range(100)), "sname": "A", "dname": "Dev"})
+        # Few are encoded in passing, many as a column.
+        for width, expected in ((10.0, [10] * 10), (1.0, [1] * 100)):
+            request = {"getSignal": {**OF_A, "aggregate": {"width": width, "functions": ["count"]}}}
+            (packed,) = self.client.send(msgspec.msgpack.encode(request), binary=True)
+            for answer in (self.client.ask(**request), packed):
+                count = answer["aggregates"]["Dev.A"]["count"]
+                self.assertEqual((count, {type(number) for number in count}), (expected, {int}))
+
+
+class LimitTest(ReadingCase):
+    """More samples than an answer may hold are refused, whatever asks for them."""
+
+    max_points = 10
+
+    def test_a_window(self) -> None:
+        self.assertEqual(len(self.get(xmin=4, xmax=14)["signals"]["Dev.A"][0]), 10)
+        message = self.assert_refused("too-large", "getSignal", xmin=4, xmax=15)
+        for key in ("xmin", "maxN", "limit", "aggregate"):
+            self.assertIn(key, message)
+        self.assert_refused("too-large", "getSignal", xmin=-1)
+        self.assert_refused("too-large", "getSignal")
+
+    def test_windows_together(self) -> None:
+        half = {**OF_A, "xmin": 4, "xmax": 9}
+        self.assertFalse(self.get(half, half)["error"])
+        (error,) = self.get(half, half, OF_B)["errors"]
+        self.assertEqual(error["code"], "too-large")
+
+    def test_what_is_within_it(self) -> None:
+        for options in ({"maxN": 10, "xmin": -1}, {"limit": 10}, {"aggregate": {"width": 2}, "xmin": -1}):
+            self.assertFalse(self.get(**options)["error"], options)
+
+    def test_events_of_a_session(self) -> None:
+        self.patch(reading, "EVENTS_AT_ONCE", 2)
+        for number in range(3):
+            self.assertNotIn("eventsLeftOut", self.client.ask(getSession=True))
+            self.client.ask(event={"text": f"{number}", "dname": "Dev", "sname": "A"})
+        answer = self.client.ask(getSession=True)
+        self.assertEqual((list(answer["session"]["events"]), answer["eventsLeftOut"]), (["2", "3"], True))
+
+
+class StoredLimitTest(LimitTest):
+    """The same of samples in chunks."""
+
+    def make_storage(self) -> IStorage:
+        self.patch(chunks, "CHUNK_SAMPLES", 6)
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        storage = sqlite_storage(directory, self.clock)
+        self.addCleanup(storage.close)
+        return storage
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.storage._database.fold()  # type: ignore[attr-defined]
 
 
 class ExactTest(ReadingCase):

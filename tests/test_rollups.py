@@ -85,7 +85,7 @@ class RollupTest(SynchronousTestCase):
             bench.storage.append([number] * count, x.tolist(), y.tolist())
         bench.pump()
         bench.database.fold()
-        while bench.database.pack_step() or bench.storage._upkeep._draw():
+        while bench.database.pack_step() or bench.database.draw_step():
             pass
         self.assertEqual(bench.sql("SELECT DISTINCT packed FROM chunks"), [(1,)])
         self.assertEqual(bench.sql("SELECT COUNT(*) FROM rollups"), [(len(WIDTHS) * 6,)])

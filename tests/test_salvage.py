@@ -299,10 +299,11 @@ class LossTest(SalvageCase):
 
     def test_what_was_lost_before_stays(self) -> None:
         self.change("INSERT INTO lost VALUES (1, 3, 10, 1.5, 2.5, 0, x'00', 99.5)")
-        self.salvage(self.damaged(max(self.store.chunks)))
+        number = max(self.store.chunks)
+        self.salvage(self.damaged(number))
         self.assertEqual(
             ask(self.path, "SELECT id, signal_id, samples, moment = 99.5 FROM lost"),
-            [(1, 3, 10, 1), (2, REPLACED, 500, 0)],
+            [(1, 3, 10, 1), (number, REPLACED, 500, 0)],
         )
 
     def test_a_retired_chunk(self) -> None:

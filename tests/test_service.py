@@ -21,6 +21,8 @@ from rtoc_twisted.config import Config, Options, load
 from rtoc_twisted.lifecycle import CannotStart
 from rtoc_twisted.logger.info import ServerFacts
 from rtoc_twisted.model import SignalName
+from rtoc_twisted.plugins.host import Policy
+from rtoc_twisted.plugins.process import Limits
 from rtoc_twisted.storage import reserve
 from rtoc_twisted.storage.retention import Keeping, Rule
 from rtoc_twisted.wire.aes import password_hash
@@ -114,6 +116,22 @@ class PartsTests(ServiceCase):
         self.assertEqual((found.required, found.cipher_required), (True, True))
         found = self.auth(**named, RTOC_AUTH_LEGACY_CIPHER="off")
         self.assertEqual((found.required, found.cipher_key), (True, None))
+
+    def test_policy(self) -> None:
+        config = self.config(
+            RTOC_PLUGINS_RESTARTS="7",
+            RTOC_PLUGINS_RELOAD="no",
+            RTOC_PLUGINS_START_SECONDS="1",
+            RTOC_PLUGINS_CALL_SECONDS="2",
+            RTOC_PLUGINS_CLOSE_SECONDS="3",
+            RTOC_PLUGINS_HEARTBEAT_SECONDS="4",
+            RTOC_PLUGINS_MEMORY="64 MiB",
+            RTOC_PLUGINS_OPEN_FILES="77",
+            RTOC_PLUGINS_CPU_PERCENT="50",
+        )
+        limits = Limits(start=1, call=2, close=3, heartbeat=4, memory=64 << 20, open_files=77, cpu=50)
+        self.assertEqual(service.policy(config), Policy(limits, restarts=7, reload=False))
+        self.assertEqual(service.policy(self.config()), Policy())
 
     def test_keeping(self) -> None:
         config = self.config(

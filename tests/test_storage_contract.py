@@ -37,7 +37,7 @@ from rtoc_twisted.model import (
     Sums,
     Window,
 )
-from rtoc_twisted.storage import chunks, database
+from rtoc_twisted.storage import chunks, journal
 from rtoc_twisted.storage.memory import MemoryStorage
 from rtoc_twisted.storage.sources import INTERVALS, SOURCES
 from rtoc_twisted.storage.sqlite import SqliteStorage
@@ -530,6 +530,10 @@ class ContractTests:
         for nothing in (self.storage.events([]), self.storage.events([9]), self.storage.events(limit=0)):
             self.assertEqual(self.result(nothing), [])
         self.assertEqual(self.result(self.storage.events(limit=10**30)), events)
+        self.assertEqual(self.result(self.storage.events(limit=2, after=0)), events[:2])
+        self.assertEqual(self.result(self.storage.events(after=1)), events[1:])
+        self.assertEqual(self.result(self.storage.events([1], 1, after=1)), events[2:])
+        self.assertEqual(self.result(self.storage.events(limit=2, after=3)), [])
 
     def test_removing_events(self) -> None:
         self.storage.add_signals([A])
@@ -641,7 +645,7 @@ class SqliteContractTest(ContractTests, SynchronousTestCase):
     queues: type[Queues] = InstantQueues
 
     def setUp(self) -> None:
-        self.patch(database, "FOLD_AT_ROWS", 2)
+        self.patch(journal, "FOLD_AT_ROWS", 2)
         self.patch(chunks, "CHUNK_SAMPLES", 3)
         self.bench = Bench(Path(self.mktemp()), self.queues, max_signals=4)
         self.addCleanup(self.let_go)
@@ -690,6 +694,7 @@ class PumpedSqliteContractTest(SqliteContractTest):
         self.assertEqual(len(pairs(self.result(read)[0])), 3)
 
     def test_what_is_being_written_is_waited_for(self) -> None:
+        self.bench.pump()
         self.filled()
         self.bench.queues.clock.advance(0)
         read, flushed = self.storage.read([(1, Window())]), self.storage.flush()
@@ -919,12 +924,16 @@ class Against(RuleBasedStateMachine):
         for column in ("start", "count", "minimum", "maximum", "first", "last"):
             np.testing.assert_array_equal(getattr(found, column), getattr(expected, column), column)
 
-    @rule(which=st.none() | st.lists(WHICH, max_size=2), limit=st.none() | st.integers(0, 4))
-    def events(self, which: list[int] | None, limit: int | None) -> None:
+    @rule(
+        which=st.none() | st.lists(WHICH, max_size=2),
+        limit=st.none() | st.integers(0, 4),
+        after=st.none() | st.integers(0, 4),
+    )
+    def events(self, which: list[int] | None, limit: int | None, after: int | None = None) -> None:
         self.pump()
         numbers = None if which is None else [self.some(one) or 77 for one in which]
-        found = self.bench.result(self.bench.storage.events(numbers, limit))
-        assert repr(found) == repr(_now(self.memory.events(numbers, limit)))
+        found = self.bench.result(self.bench.storage.events(numbers, limit, after))
+        assert repr(found) == repr(_now(self.memory.events(numbers, limit, after)))
 
     @rule()
     def break_disk(self) -> None:
@@ -1002,8 +1011,8 @@ class RandomSequencesTest(SynchronousTestCase):
     """SQLite does what the reference does."""
 
     def test_random_sequences(self) -> None:
-        self.patch(database, "FOLD_AT_VALUES", 40)
-        self.patch(database, "FOLD_AT_ROWS", 6)
+        self.patch(journal, "FOLD_AT_VALUES", 40)
+        self.patch(journal, "FOLD_AT_ROWS", 6)
         self.patch(chunks, "CHUNK_SAMPLES", 16)
         base = Path(self.mktemp())
         base.mkdir()

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from rtoc_twisted.errors import BadValue, Damaged, StorageFailed
+from rtoc_twisted.errors import BadValue, Damaged, StorageFailed, TooLarge
 from rtoc_twisted.model import Buckets, Columns, Cursor, FloatColumn, Page, SignalName, Sums, Window
 from rtoc_twisted.storage import chunks
 from rtoc_twisted.storage.select import Run, clip
@@ -289,6 +289,85 @@ class SumsTest(StoredCase):
         self.bench.storage.append([1] * 2, [30.5, 30.25], [1000.0, -1000.0])
         found = self.sums(60.0)
         self.assertEqual((found.count[0], found.maximum[0], found.minimum[0]), (62.0, 1000.0, -1000.0))
+
+
+class SparseTest(SynchronousTestCase):
+    """A signal with fewer samples than any width of rollups has buckets, retired but for the newest."""
+
+    DAY = 86400.0
+
+    def setUp(self) -> None:
+        self.patch(chunks, "CHUNK_SAMPLES", 1000)
+        self.bench = Bench(Path(self.mktemp()))
+        self.addCleanup(self.bench.close)
+        storage = self.bench.storage
+        storage.add_signals([A])
+        self.x = np.arange(2000) * self.DAY
+        storage.append([1] * 2000, self.x.tolist(), np.sin(self.x).tolist())
+        self.bench.pump()
+        self.bench.database.fold()
+        with self.bench.database.transaction():
+            self.bench.database.chunks.retire(1)
+
+    def sums(self, **window: Any) -> Sums:
+        request = (1, Window(**window), Buckets(90.0))
+        (found,) = self.bench.result(self.bench.storage.aggregate([request]))
+        return found
+
+    def test_sums_of_what_is_left(self) -> None:
+        self.assertEqual(self.bench.sql("SELECT packed FROM chunks ORDER BY id"), [(2,), (0,)])
+        self.assertEqual(self.bench.sql("SELECT * FROM rollups"), [])
+        found = self.sums()
+        left = int(found.count.sum()) - 1000
+        self.assertEqual((left > 10, found.left_out, found.error), (True, 1000 - left, None))
+        (columns,) = self.bench.result(self.bench.storage.read([(1, Window())]))
+        np.testing.assert_array_equal(found.first, columns.y)
+        self.assertEqual(self.sums(x_min=999 * self.DAY).left_out, 0)
+        half = self.sums(x_max=499 * self.DAY)
+        self.assertLess(abs(half.count.sum() + half.left_out - 500), 64)
+
+    def test_what_is_left_may_be_damaged(self) -> None:
+        self.bench.sql("UPDATE chunks SET data = x'00' WHERE id = 1")
+        found = self.sums(partly=True)
+        self.assertIsInstance(found.error, Damaged)
+        self.assertEqual((found.count.sum(), found.left_out), (1000, 1000))
+
+
+class LimitTest(StoredCase):
+    def read_all(self, limit: int, *windows: Window) -> list[Columns]:
+        found: list[Columns] = self.bench.result(
+            self.bench.storage.read([(1, window) for window in windows], limit)
+        )
+        return found
+
+    def test_what_is_certain_is_refused_unread(self) -> None:
+        self.spoil(0, 1, 2)
+        window = Window(x_min=10.0, x_max=2.0 * CHUNK)
+        self.assertRaises(TooLarge, self.read_all, CHUNK - 1, window)
+        self.assertRaises(Damaged, self.read_all, CHUNK, window)
+
+    def test_edges(self) -> None:
+        window = Window(x_min=CHUNK / 2, x_max=2.5 * CHUNK)
+        (found,) = self.read_all(2 * CHUNK, window)
+        self.assertEqual(len(found.x), 2 * CHUNK)
+        self.assertRaises(TooLarge, self.read_all, 2 * CHUNK - 1, window)
+        newest = Window(x_min=SAMPLES - 10.0)
+        self.assertRaises(TooLarge, self.read_all, 9 + 2 * REST - 1, newest)
+        self.assertEqual(len(self.read_all(9 + 2 * REST, newest)[0].x), 9 + 2 * REST)
+
+    def test_of_all_together(self) -> None:
+        window = Window(x_max=99.0)
+        self.assertEqual([len(found.x) for found in self.read_all(200, window, window)], [100, 100])
+        self.assertRaises(TooLarge, self.read_all, 199, window, window)
+
+    def test_retired_samples_count_as_far_as_they_are_left(self) -> None:
+        self.retire(0, 1, 2)
+        (found,) = self.read_all(CHUNK, Window(x_min=-1.0))
+        self.assertGreater(found.left_out, 2 * CHUNK)
+
+    def test_few_of_many_are_no_reason(self) -> None:
+        (found,) = self.read_all(50, Window(max_points=50))
+        self.assertLessEqual(len(found.x), 50)
 
 
 class NumpyTest(SynchronousTestCase):

@@ -19,7 +19,8 @@ from rtoc_twisted.errors import NotAvailable, StorageFailed
 from rtoc_twisted.events.log import EventLog
 from rtoc_twisted.model import Columns, Event, Hold, Names, Samples, SignalName, Window
 from rtoc_twisted.recorder import Recorder
-from rtoc_twisted.storage import chunks, database, reader
+from rtoc_twisted.storage import chunks, journal, reader, sqlite
+from rtoc_twisted.storage.blobs import plain
 from rtoc_twisted.storage.schema import UPGRADES
 from tests.storage_support import (
     BROKEN,
@@ -112,7 +113,7 @@ class FoldTest(BenchCase):
             self.assertLessEqual(max(size for (size,) in sizes), chunk)
 
     def test_at_so_many_rows(self) -> None:
-        self.patch(database, "FOLD_AT_ROWS", 3)
+        self.patch(journal, "FOLD_AT_ROWS", 3)
         counts = []
         for value in range(7):
             self.append(value)
@@ -121,7 +122,7 @@ class FoldTest(BenchCase):
         self.assertEqual(counts, [1, 2, 0, 1, 2, 0, 1])
 
     def test_at_so_many_values(self) -> None:
-        self.patch(database, "FOLD_AT_VALUES", 5)
+        self.patch(journal, "FOLD_AT_VALUES", 5)
         counts = []
         for _ in range(4):
             self.append(1.0, 2.0)
@@ -135,7 +136,7 @@ class FoldTest(BenchCase):
         self.append(3.0)
         self.bench.pump()
         self.kill()
-        self.patch(database, "FOLD_AT_VALUES", 4)
+        self.patch(journal, "FOLD_AT_VALUES", 4)
         self.append(4.0)
         self.bench.pump()
         self.assertEqual(self.count("journal"), 0)
@@ -155,7 +156,7 @@ class FoldTest(BenchCase):
         self.assert_same(self.read_all(), before)
 
     def test_small_chunks_are_joined(self) -> None:
-        self.patch(database, "FOLD_AT_ROWS", 1)
+        self.patch(journal, "FOLD_AT_ROWS", 1)
         for value in range(100):
             self.append(float(value))
             self.bench.pump()
@@ -163,7 +164,7 @@ class FoldTest(BenchCase):
         self.assertEqual([x for x, _ in self.samples(1)], [float(value) for value in range(100)])
 
     def test_a_fold_that_fails_leaves_the_journal(self) -> None:
-        self.patch(database, "FOLD_AT_ROWS", 2)
+        self.patch(journal, "FOLD_AT_ROWS", 2)
         self.append(1.0)
         self.bench.pump()
         self.bench.database.faults.extend([None, sqlite3.OperationalError(FULL)])
@@ -184,12 +185,13 @@ class FoldTest(BenchCase):
 
     def steps(self, signals: int) -> None:
         """Enter values of so many signals, and fold a step of them, a signal each."""
-        self.patch(database, "STEP_SIGNALS", 1)
+        self.patch(journal, "STEP_SIGNALS", 1)
         self.storage.add_signals([SignalName("Step", str(number)) for number in range(3, signals + 1)])
         for turn in range(4):
             self.storage.append(list(range(1, signals + 1)), [float(turn)] * signals, [1.5] * signals)
             self.bench.pump()
-        self.assertTrue(self.bench.database.fold_step())
+        for _ in range(2):
+            self.assertTrue(self.bench.database.fold_step())
 
     def test_folding_goes_in_steps_that_change_nothing(self) -> None:
         self.steps(5)
@@ -228,6 +230,49 @@ class FoldTest(BenchCase):
         self.assertEqual(self.count("journal"), 0)
         self.assert_same(self.read_all(), before)
         self.assertEqual(len(self.samples(5)), 5)
+
+    def test_the_samples_of_one_signal_go_in_steps(self) -> None:
+        self.patch(journal, "STEP_VALUES", 10)
+        for turn in range(20):
+            x = [float(turn * 3), float(turn * 3 + 1), float(turn * 3 + 2)]
+            self.storage.append([1, 2, 1], x, x)
+            self.bench.pump()
+        before, steps = self.read_all(), 0
+        while self.bench.database.fold_step():
+            ((folded, samples),) = self.bench.sql("SELECT folded, samples FROM signals WHERE id = 1")
+            self.assertIn((folded, samples), [(0, 0), (5, 10), (10, 20), (15, 30), (20, 40)])
+            steps += 1
+            if steps == 3:
+                self.kill()
+            self.assert_same(self.read_all(), before)
+        self.assertEqual((steps, self.count("journal")), (8, 0))
+        self.assert_same(self.read_all(), before)
+
+    def test_rows_are_removed_in_steps(self) -> None:
+        self.patch(journal, "REMOVED_VALUES", 9)
+        self.fill()
+        before, left = self.read_all(), []
+        while self.bench.database.fold_step():
+            left.append(self.count("journal"))
+            self.assert_same(self.read_all(), before)
+            if left == [9, 6, 3]:
+                self.kill()
+        self.assertEqual(left, [9, 6, 3, 3, 0])
+        self.assert_same(self.read_all(), before)
+
+    def test_a_signal_replaced_between_its_steps(self) -> None:
+        self.patch(journal, "STEP_VALUES", 2)
+        for turn in range(9):
+            self.append(float(turn))
+            self.bench.pump()
+        for _ in range(2):
+            self.assertTrue(self.bench.database.fold_step())
+        self.storage.replace(1, floats([7.0]), floats([8.0]))
+        self.append(9.0)
+        self.bench.pump()
+        self.bench.database.fold()
+        self.bench.database.fold()
+        self.assertEqual((self.samples(1), self.count("journal")), ([(7.0, 8.0), (9.0, 9.0)], 0))
 
     def test_clearing_between_steps(self) -> None:
         self.steps(5)
@@ -333,7 +378,7 @@ class OutlineTest(BenchCase):
         np.testing.assert_array_equal(columns.y, self.y[:10_000])
 
     def test_packing_waits_until_it_is_quiet(self) -> None:
-        self.patch(database, "FOLD_AT_VALUES", 9_000)
+        self.patch(journal, "FOLD_AT_VALUES", 9_000)
         self.storage.append([2] * 9_000, self.x[:9_000], self.y[:9_000])
         self.bench.pump()
         clock = self.bench.queues.clock
@@ -351,10 +396,13 @@ class OutlineTest(BenchCase):
 
     def test_closing_ends_it(self) -> None:
         self.bench.sql("UPDATE chunks SET packed = 0 WHERE id <= 3")
-        self.storage._upkeep._pack()
+        self.storage._upkeep._make_next()
+        self.bench.queues.queries.popleft()()
         self.assertEqual(len(self.bench.queues.jobs), 1)
         self.storage.close()
         self.bench.pump()
+        ((unpacked,),) = self.bench.sql("SELECT COUNT(*) FROM chunks WHERE packed = 0 AND id <= 3")
+        self.assertEqual(unpacked, 3)
         self.assertEqual((self.flushLoggedErrors(), self.bench.queues.clock.getDelayedCalls()), ([], []))
         self.assertTrue(self.bench.queues.stopped)
         self.bench.open()
@@ -362,11 +410,37 @@ class OutlineTest(BenchCase):
     def test_packing_that_fails_is_told_and_leaves_the_chunk(self) -> None:
         self.bench.sql("UPDATE chunks SET packed = 0, data = x'00' WHERE id = 1")
         self.bench.sql("DELETE FROM outlines WHERE chunk_id = 1")
-        self.storage._upkeep._pack()
+        self.storage._upkeep._make_next()
         self.bench.pump()
         self.append(1.0)
         self.bench.pump()
         self.assertRaises(StorageFailed, self.window)
+
+    def test_what_changes_while_it_is_packed_stays_as_it_is(self) -> None:
+        changes = (
+            lambda number: self.bench.database.chunks.retire(number),
+            lambda number: self.bench.database.chunks.drop(1, [number]),
+        )
+        for number, change in enumerate(changes, start=1):
+            self.bench.sql(
+                "UPDATE chunks SET packed = 0, data = ? WHERE id = ?", plain(self.x, self.y), number
+            )
+            self.storage._upkeep._make_next()
+            self.bench.queues.queries.popleft()()
+            with self.bench.database.transaction():
+                change(number)
+            left = self.bench.sql("SELECT packed, data FROM chunks WHERE id = ?", number)
+            self.bench.pump()
+            self.assertEqual(self.bench.sql("SELECT packed, data FROM chunks WHERE id = ?", number), left)
+            self.assertEqual(self.bench.sql("SELECT 1 FROM outlines WHERE chunk_id = ?", number), [])
+
+    def test_a_disk_that_refuses_what_was_packed(self) -> None:
+        self.bench.sql("UPDATE chunks SET packed = 0, data = ? WHERE id = 1", plain(self.x, self.y))
+        self.bench.database.faults.append(sqlite3.OperationalError(FULL))
+        for expected in (0, 1):
+            self.storage._upkeep._make_next()
+            self.bench.pump()
+            self.assertEqual(self.bench.sql("SELECT packed FROM chunks WHERE id = 1"), [(expected,)])
 
     def test_outlines_go_with_their_chunks(self) -> None:
         self.assertGreater(self.count("outlines"), 10)
@@ -615,6 +689,8 @@ class DamageTest(BenchCase):
         def refuse(*_: object, **__: object) -> None:
             raise sqlite3.OperationalError("unable to open database file")
 
+        # None is left of those that read before.
+        self.storage._readers._idle.clear()
         patch = self.patch(reader.sqlite3, "connect", refuse)
         with self.assertRaises(StorageFailed):
             self.samples(1)
@@ -669,14 +745,6 @@ class OpenTest(SynchronousTestCase):
         bench.open()
         bench.close()
 
-    def test_no_database(self) -> None:
-        self.directory.mkdir()
-        path = self.directory / "rtoc.sqlite"
-        path.write_bytes(b"something else, of some length" * 100)
-        before = path.read_bytes()
-        self.refused("not a database")
-        self.assertEqual(path.read_bytes(), before)
-
     def test_a_directory_that_cannot_be_written(self) -> None:
         self.directory.mkdir()
 
@@ -721,7 +789,7 @@ class StartTest(SynchronousTestCase):
 
     def cost(self, rounds: int) -> tuple[int, Counter[str], int]:
         """Fill a store; return SQLite's steps to open it, the tables read, and the bytes of the file."""
-        self.patch(database, "FOLD_AT_VALUES", 500)
+        self.patch(journal, "FOLD_AT_VALUES", 500)
         bench = Bench(Path(self.mktemp()))
         bench.storage.add_signals([A, B])
         for turn in range(rounds):
@@ -756,6 +824,19 @@ class StartTest(SynchronousTestCase):
         bench.close()
         return steps, tables, bench.path.stat().st_size
 
+    def test_what_is_slow_the_first_time_is_done_behind_the_start(self) -> None:
+        done: list[str] = []
+        self.patch(sqlite, "warm_up", lambda: done.append("warm"))
+        bench = Bench(Path(self.mktemp()))
+        self.assertEqual(len(bench.queues.queries), 0)
+        bench.queues.clock.advance(0)
+        self.assertEqual((len(bench.queues.queries), done), (1, []))
+        bench.pump()
+        self.assertEqual(done, ["warm"])
+        bench.reopen()
+        bench.close()
+        self.assertEqual(done, ["warm"])
+
     def test_the_amount_stored_does_not_matter(self) -> None:
         few, tables, small = self.cost(2)
         many, _, large = self.cost(60)
@@ -766,7 +847,7 @@ class StartTest(SynchronousTestCase):
         self.assertEqual(set(tables) & {"chunks", "events", "damaged"}, set())
 
     def test_the_journal_is_bounded(self) -> None:
-        self.patch(database, "FOLD_AT_VALUES", 100)
+        self.patch(journal, "FOLD_AT_VALUES", 100)
         bench = Bench(Path(self.mktemp()))
         bench.storage.add_signals([A])
         longest = 0

@@ -212,6 +212,21 @@ class ServerTests(ProcessCase):
             # What was asked for meanwhile is answered afterwards.
             self.assertEqual(answer(reader)["latest"]["D.large"][0], self.POINTS - 1)
 
+    def test_several_with_an_id_at_once(self) -> None:
+        with self.unbounded() as reader:
+            ask(reader, authorize=True)
+            wanted = {"dname": "D", "sname": "large"}
+            # Each of the streams is of 16 million bytes, twice of what may wait for a client.
+            for number in range(3):
+                reader.send(json.dumps({"getSignal": wanted, "id": number}))
+                reader.send(json.dumps({"getLatest": ["D.large"], "id": f"small {number}"}))
+            found = [answer(reader) for _ in range(6)]
+        large = [one["signals"]["D.large"][0] for one in found if "signals" in one]
+        self.assertEqual([(len(x), x[-1]) for x in large], [(self.POINTS, self.POINTS - 1)] * 3)
+        ids = [one["id"] for one in found]
+        self.assertEqual(set(ids), {0, 1, 2, "small 0", "small 1", "small 2"})
+        self.assertFalse([one for one in found if one["error"]])
+
     def test_a_ping_is_answered_in_the_middle(self) -> None:
         raw = self.raw()
         opcodes: list[int] = []

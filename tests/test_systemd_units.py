@@ -79,6 +79,8 @@ class UnitTests(SynchronousTestCase):
         self.assertEqual(found["CapabilityBoundingSet"], "CAP_NET_BIND_SERVICE")
         self.assertEqual(found["KillSignal"], "SIGTERM")
         self.assertGreater(int(found["WatchdogSec"]), 0)
+        # A salvage of many gigabytes is not to be killed and begun anew for ever.
+        self.assertEqual(found["TimeoutStartSec"], "infinity")
 
     def test_the_command_line_parses(self) -> None:
         words = shlex.split(dict(entries(SERVICE))["ExecStart"])

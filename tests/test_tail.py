@@ -8,7 +8,7 @@ import numpy as np
 from twisted.trial.unittest import SynchronousTestCase
 
 from rtoc_twisted.model import Hold, SignalName, Window
-from rtoc_twisted.storage import database
+from rtoc_twisted.storage import journal
 from rtoc_twisted.storage.tail import Tail
 from tests.storage_support import Bench, floats, pairs
 
@@ -26,15 +26,15 @@ class TailTests(SynchronousTestCase):
         self.tail.add(4, row(1, 2))
         self.tail.add(5, row(2, 3))
         self.assertEqual(self.tail.first(), 4)
-        ids, x, y = self.tail.columns({})
-        self.assertEqual(
-            (ids.tolist(), x.tolist(), y.tolist()), ([1, 2, 2, 3], [1, 2, 2, 3], [10, 20, 20, 30])
-        )
+        rows = self.tail.rows({})
+        self.assertEqual((rows.ids.tolist(), rows.seqs.tolist()), ([1, 2, 2, 3], [4, 4, 5, 5]))
+        self.assertEqual((rows.x.tolist(), rows.y.tolist()), ([1, 2, 2, 3], [10, 20, 20, 30]))
 
     def test_less_what_is_folded(self) -> None:
         self.tail.add(4, row(1, 2))
         self.tail.add(5, row(2, 3))
-        self.assertEqual(self.tail.columns({2: 4, 3: 5})[0].tolist(), [1, 2])
+        rows = self.tail.rows({2: 4, 3: 5})
+        self.assertEqual((rows.ids.tolist(), rows.seqs.tolist()), ([1, 2], [4, 5]))
 
     def test_rows_that_went(self) -> None:
         self.tail.add(4, row(1, 2))
@@ -62,7 +62,7 @@ class FoldTests(SynchronousTestCase):
     """Folding out of memory, step by step, while values come."""
 
     def test_values_that_come_between_the_steps_are_folded_the_next_time(self) -> None:
-        self.patch(database, "STEP_VALUES", 2)
+        self.patch(journal, "STEP_VALUES", 2)
         bench = Bench(Path(self.mktemp()).resolve())
         self.addCleanup(bench.close)
         signals = bench.storage.add_signals([SignalName("d", name) for name in "abc"])
@@ -81,7 +81,8 @@ class FoldTests(SynchronousTestCase):
         for turn in range(5):
             append()
             append()
-            bench.database.fold_step()
+            for _ in range(2):
+                bench.database.fold_step()
             # The fold goes on between these.
             append()
             append()
@@ -94,7 +95,7 @@ class FoldTests(SynchronousTestCase):
                 expected[ids[2]].append((-1.0, -2.0))
             bench.pump()
         append()
-        self.assertIsNotNone(bench.database._tail.first())
+        self.assertIsNotNone(bench.database.journal._tail.first())
         for _ in range(2):
             found = bench.result(bench.storage.read([(signal_id, Window()) for signal_id in ids]))
             self.assertEqual({key: pairs(part) for key, part in zip(ids, found, strict=True)}, expected)

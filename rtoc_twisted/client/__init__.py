@@ -25,6 +25,8 @@ from rtoc_twisted.client.values import (
     PluginsChanged,
     SignalAdded,
     SignalData,
+    SignalPage,
+    SignalSums,
     Values,
 )
 
@@ -51,6 +53,8 @@ __all__ = [
     "Sender",
     "SignalAdded",
     "SignalData",
+    "SignalPage",
+    "SignalSums",
     "Trust",
     "Values",
 ]

@@ -139,9 +139,15 @@ def _parser(shell: Shell, further: Iterable[Callable[[Parsers], None]]) -> argpa
     get.add_argument("--to", dest="x_max", type=_moment, metavar="T", help="only x <= T")
     get.add_argument("--max-n", type=_positive, metavar="N", help="at most N samples a signal, spikes kept")
     what = get.add_mutually_exclusive_group()
+    what.add_argument(
+        "--aggregate", type=float, metavar="WIDTH", help="their sums by buckets of x that are so wide"
+    )
     what.add_argument("--latest", action="store_true", help="the newest samples")
     what.add_argument("--events", action="store_true", help="the events")
     what.add_argument("--list", action="store_true", help="the names of all signals")
+    get.add_argument(
+        "--functions", type=_functions, metavar="F,F", help="of the sums: count, min, max, mean, sum, std, .."
+    )
 
     tail = commands.add_parser("tail", parents=[common], help="print values and events as they come")
     tail.set_defaults(verb=verbs.tail)
@@ -206,6 +212,10 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
     return number
+
+
+def _functions(text: str) -> list[str]:
+    return text.split(",")
 
 
 def _moment(text: str) -> float:

@@ -8,37 +8,27 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
 from rtoc_twisted.client.backoff import Backoff
 from rtoc_twisted.client.diskqueue import DiskQueue
-from rtoc_twisted.client.failures import BadAnswer, RequestFailed
+from rtoc_twisted.client.failures import RequestFailed
 from rtoc_twisted.client.fields import Ack, Hold, plot_fields, sample_fields
 from rtoc_twisted.client.frames import CipherFrames, Frames, PlainFrames
 from rtoc_twisted.client.link import Link, Sleep
 from rtoc_twisted.client.pushes import PushStream
 from rtoc_twisted.client.queue import Limits, MemoryQueue, Queue, WhenFull
+from rtoc_twisted.client.reading import Reading
 from rtoc_twisted.client.sender import Refusal, Sender
 from rtoc_twisted.client.transport import Connect, websocket_connector
 from rtoc_twisted.client.trust import Credentials, Trust
-from rtoc_twisted.client.values import (
-    ActionResult,
-    Latest,
-    SignalData,
-    action_of,
-    latest_of,
-    listed_event,
-    signal_of,
-)
-from rtoc_twisted.errors import BadValue, UnknownSignal
-from rtoc_twisted.model import Event, SignalName
-
-_T = TypeVar("_T")
+from rtoc_twisted.client.values import ActionResult, action_of
+from rtoc_twisted.errors import BadValue
 
 DEFAULT_URL = "ws://localhost:5050"
 
 
-class Client:
+class Client(Reading):
     """A client of an RTOC server, for asyncio.
 
     Use it as `async with Client(url) as client:`, or with open() and close(). When the connection breaks
@@ -213,75 +203,6 @@ class Client:
         optional = {"x": x, "id": action_id, "value": value}
         await self.request({"event": fields | {key: it for key, it in optional.items() if it is not None}})
 
-    async def signal_list(self) -> list[SignalName]:
-        """Return the names of all signals, in order of their creation."""
-        return await self._ask(
-            {"getSignalList": True}, "signalList", lambda found: [SignalName(*it) for it in found]
-        )
-
-    async def latest(self, keys: Iterable[str] | None = None) -> dict[str, Latest]:
-        """Return the newest sample by "device.signal": of all signals that have one, or of these."""
-        asked = {"getLatest": True if keys is None else list(keys)}
-        return await self._ask(
-            asked, "latest", lambda found: {key: latest_of(it) for key, it in found.items()}
-        )
-
-    async def signals(
-        self,
-        names: Iterable[SignalName | str] | None = None,
-        *,
-        x_min: float | None = None,
-        x_max: float | None = None,
-        max_points: int | None = None,
-    ) -> dict[str, SignalData]:
-        """Return samples by "device.signal": of all signals, or of these; unknown ones are left out.
-
-        Only samples with x_min < x <= x_max; at most max_points a signal, thinned so that spikes stay.
-        """
-        window = {"xmin": x_min, "xmax": x_max, "maxN": max_points}
-        window = {key: value for key, value in window.items() if value is not None}
-        asked: str | list[Any]
-        if window or names is not None:
-            asked = [{"dname": n.device, "sname": n.name, **window} for n in await self._resolve(names)]
-            if not asked:
-                return {}
-        else:
-            asked = "all"
-        return await self._ask(
-            {"getSignal": asked}, "signals", lambda found: {key: signal_of(it) for key, it in found.items()}
-        )
-
-    async def signal(
-        self,
-        name: SignalName | str,
-        *,
-        x_min: float | None = None,
-        x_max: float | None = None,
-        max_points: int | None = None,
-    ) -> SignalData:
-        """Return the samples of one signal, as signals() does; UnknownSignal."""
-        found = await self.signals([name], x_min=x_min, x_max=x_max, max_points=max_points)
-        if not found:
-            raise UnknownSignal(f"no signal {name if isinstance(name, str) else name.key}")
-        return next(iter(found.values()))
-
-    async def event_list(self, newest: int | None = None) -> list[Event]:
-        """Return all events, or the newest so many."""
-        asked = {"getEventList": True if newest is None else newest}
-        return await self._ask(asked, "events", lambda found: [listed_event(it) for it in found.values()])
-
-    async def events(self, keys: Iterable[str]) -> dict[str, list[Event]]:
-        """Return the events of each "device.signal"; none for an unknown one."""
-        return await self._ask(
-            {"getEvent": list(keys)},
-            "events",
-            lambda found: {key: [listed_event(it) for it in listed] for key, listed in found.items()},
-        )
-
-    async def session(self) -> dict[str, Any]:
-        """Return everything recorded, as the wire has it: {maxLength, signals, events, devices}."""
-        return await self._ask({"getSession": True}, "session", _document)
-
     async def remove_signals(self, keys: Iterable[str]) -> tuple[int, int]:
         """Remove signals by "device.signal"; return how many signals and events went."""
         return await self._remove(["signal", list(keys)])
@@ -296,18 +217,18 @@ class Client:
 
     async def logger(self, **calls: Any) -> dict[str, Any]:
         """Make calls of the `logger` key (clear, resize, export, info, backup, ..); return their results."""
-        return await self._ask({"logger": calls}, "logger", _document)
+        return await self._ask({"logger": calls}, "logger", dict)
 
     async def plugin_list(self) -> dict[str, Any]:
         """Return {name: {functions, parameters, status, autorun, info, log}} of all plugins."""
-        return await self._ask({"getPluginList": True}, "pluginList", _document)
+        return await self._ask({"getPluginList": True}, "pluginList", dict)
 
     async def plugin(self, name: str, calls: Mapping[str, Any]) -> dict[str, Any]:
         """Make calls of one plugin, as {"start": True}, {"get": "p"}, {"p": 5}, {"fun()": [args]}.
 
         Returns the same keys with their results (protocol section 5).
         """
-        return await self._ask({"plugin": {name: calls}}, "plugin", lambda found: _document(found[name]))
+        return await self._ask({"plugin": {name: calls}}, "plugin", lambda found: dict(found[name]))
 
     async def user_action(self, name: str) -> ActionResult:
         """Run a user action and return what it gave; its failure is told by `success`."""
@@ -315,7 +236,7 @@ class Client:
 
     async def automation(self, **calls: Any) -> dict[str, Any]:
         """Make calls of the `automation` key; return all events, actions and the calls' results."""
-        return await self._ask({"automation": calls}, "automation", _document)
+        return await self._ask({"automation": calls}, "automation", dict)
 
     async def hello(self) -> dict[str, Any]:
         """Return what the server says of itself; empty from servers that do not know the key."""
@@ -362,33 +283,9 @@ class Client:
 
         return await self._ask({"remove": what}, "remove", counts)
 
-    async def _ask(self, fields: Mapping[str, Any], key: str, make: Callable[[Any], _T]) -> _T:
-        """Send a request and return what `make` makes of that key of its answer; BadAnswer."""
-        answer = await self.request(fields)
-        try:
-            return make(answer[key])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BadAnswer(f"the server gave no proper {key}: {error!r}") from error
-
-    async def _resolve(self, names: Iterable[SignalName | str] | None) -> list[SignalName]:
-        """Return names with device and signal apart, which only the server's list can tell of a text."""
-        given = None if names is None else list(names)
-        if given is not None and not any(type(name) is str for name in given):
-            return [name for name in given if isinstance(name, SignalName)]
-        listed = await self.signal_list()
-        if given is None:
-            return listed
-        by_key = {name.key: name for name in listed}
-        resolved = (name if isinstance(name, SignalName) else by_key.get(name) for name in given)
-        return [name for name in resolved if name is not None]
-
 
 def _asked(ack: Ack) -> dict[str, Any]:
     return {} if ack == "stored" else {"ack": ack}
-
-
-def _document(found: Any) -> dict[str, Any]:
-    return dict(found)
 
 
 def _frames(credentials: Credentials, cipher: bool) -> Frames:

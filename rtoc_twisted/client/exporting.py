@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import time
 from argparse import Namespace
 from collections.abc import AsyncIterator, Iterable
-from typing import Any
 
 import numpy as np
 
 from rtoc_twisted.client.client import Client
-from rtoc_twisted.client.failures import BadAnswer, RequestFailed
+from rtoc_twisted.client.failures import RequestFailed
 from rtoc_twisted.client.formats.choice import format_to_write, writing
 from rtoc_twisted.client.formats.records import EMPTY, Page
 from rtoc_twisted.client.progress import Progress
 from rtoc_twisted.client.shell import Shell
-from rtoc_twisted.errors import BadValue, NotAvailable, RTOCError, UnknownSignal
-from rtoc_twisted.model import Event, FloatColumn, SignalName
+from rtoc_twisted.errors import BadValue, RTOCError, UnknownSignal
+from rtoc_twisted.model import Event, SignalName
 
 READ_AT_ONCE = 100_000
 """Samples of an answer; with 16 bytes each far from every limit."""
@@ -54,13 +51,12 @@ async def export(client: Client, args: Namespace, shell: Shell) -> None:
                     progress.update(number, number + 1, samples)
             progress.update(len(names), len(names), samples)
         if together:
-            for event in await _events(client, names, args):
+            async for event in _events(client, names, args):
                 writer.write(event)
     if args.events is not None:
-        events = await _events(client, names, args)
         options = {"events": True, "force": args.force}
         with writing(args.events, args.events_chosen, stdout=shell.stdout, **options) as writer:
-            for event in events:
+            async for event in _events(client, names, args):
                 writer.write(event)
 
 
@@ -76,59 +72,31 @@ async def _wanted(client: Client, keys: list[str]) -> list[SignalName]:
 
 async def _pages(client: Client, name: SignalName, args: Namespace) -> AsyncIterator[Page]:
     """Yield a signal's samples in order of arrival; a page without any if there are none."""
-    asked = {
-        "dname": name.device,
-        "sname": name.name,
-        "limit": READ_AT_ONCE,
-        "binary": True,
-        **({} if args.x_min is None else {"xmin": args.x_min}),
-        **({} if args.x_max is None else {"xmax": args.x_max}),
-    }
-    empty, more = True, True
-    while more:
-        try:
-            answer = await client.request({"getSignal": [asked]})
-        except RequestFailed as failure:
-            # As when somebody replaced it meanwhile; what is written of it cannot be taken back.
-            raise RTOCError(f"{name.key}: {failure.message}") from failure
-        if not answer.get("signals"):
-            # It was removed since it was listed.
-            return
-        page, after, more = _page(name, answer)
-        asked["after"] = after
-        if len(page.x):
-            empty = False
-            yield page
-    if empty:
-        yield Page(name, page.unit, EMPTY, EMPTY)
-
-
-def _page(name: SignalName, answer: dict[str, Any]) -> tuple[Page, Any, bool]:
-    """Return the samples of an answer, the cursor behind them, and whether there are more."""
-    if "pages" not in answer:
-        raise NotAvailable("this server does not answer page by page; a newer one does")
+    unit, empty = "", True
     try:
-        ((x, y, unit, *_),) = answer["signals"].values()
-        (cursor,) = answer["pages"].values()
-        page = Page(name, unit or "", _column(x), _column(y))
-        return page, cursor["after"], bool(cursor["more"])
-    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
-        raise BadAnswer(f"the server gave no proper page of {name.key}: {error!r}") from error
+        async for page in client.pages(name, READ_AT_ONCE, x_min=args.x_min, x_max=args.x_max):
+            unit = page.unit
+            if page.x:
+                empty = False
+                yield Page(name, unit, np.asarray(page.x), np.asarray(page.y))
+    except UnknownSignal:
+        # It was removed since it was listed.
+        return
+    except RequestFailed as failure:
+        # As when somebody replaced it meanwhile; what is written of it cannot be taken back.
+        raise RTOCError(f"{name.key}: {failure.message}") from failure
+    if empty:
+        yield Page(name, unit, EMPTY, EMPTY)
 
 
-def _column(packed: bytes | str) -> FloatColumn:
-    """Return a column of `binary: true`: little-endian float64, in base64 where it came as JSON."""
-    raw = packed if isinstance(packed, bytes) else base64.b64decode(packed, validate=True)
-    return np.frombuffer(raw, dtype="<f8")
-
-
-async def _events(client: Client, names: Iterable[SignalName], args: Namespace) -> list[Event]:
+async def _events(client: Client, names: Iterable[SignalName], args: Namespace) -> AsyncIterator[Event]:
     wanted = set(names) if args.signals else None
     least, most = (args.x_min, args.x_max)
-    return [
-        event
-        for event in await client.event_list()
-        if (wanted is None or event.name in wanted)
-        and (least is None or event.x > least)
-        and (most is None or event.x <= most)
-    ]
+    async for page in client.event_pages():
+        for event in page:
+            if (
+                (wanted is None or event.name in wanted)
+                and (least is None or event.x > least)
+                and (most is None or event.x <= most)
+            ):
+                yield event

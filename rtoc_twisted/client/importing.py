@@ -116,7 +116,8 @@ async def import_file(client: Client, args: Namespace, shell: Shell) -> None:
     plan: _Plan = args.plan
     sending = _Sending(client, plan.source)
     if plan.events:
-        sending.known.update(map(_identity, await client.event_list()))
+        async for page in client.event_pages():
+            sending.known.update(map(_identity, page))
     with _reading(Path(args.file)), Progress(shell.stderr, time.monotonic, of=plan.samples) as progress:
         for record in plan.records():
             if isinstance(record, Page):

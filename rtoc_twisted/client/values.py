@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import sys
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +28,10 @@ class Latest:
 
 @dataclass(frozen=True, slots=True)
 class SignalData:
-    """Samples of a signal: x[n], y[n] in order of arrival; x_min, x_max: of the whole signal."""
+    """Samples of a signal: x[n], y[n] in order of arrival; x_min, x_max: of the whole signal.
+
+    decimated: how many of how many samples these are, None where nothing was left out.
+    """
 
     x: list[float]
     y: list[float]
@@ -34,6 +39,35 @@ class SignalData:
     id: int
     x_min: float
     x_max: float
+    decimated: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignalSums:
+    """Sums of a signal by buckets of x, those that have samples.
+
+    x: where each bucket begins, width: how wide they are; columns: by function (count, min, ..) a number for
+    each bucket. decimated: of how many of how many samples these are, None where nothing was left out.
+    """
+
+    width: float
+    x: list[float]
+    columns: Mapping[str, list[float]]
+    decimated: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignalPage:
+    """Some samples of a signal: x[n], y[n] in order of arrival, every bit as it was recorded.
+
+    after: what to ask with for those that came after them; more: whether there were any.
+    """
+
+    x: array[float]
+    y: array[float]
+    unit: str
+    after: str
+    more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +178,36 @@ def latest_of(fields: Sequence[Any]) -> Latest:
     return Latest(number(x), number(y), unit or "", fields[3], number(fields[4]), number(fields[5]))
 
 
-def signal_of(fields: Sequence[Any]) -> SignalData:
-    """Return the samples of [x[], y[], unit, sigID, xMin, xMax]."""
+def signal_of(fields: Sequence[Any], told: Mapping[str, Any] | None = None) -> SignalData:
+    """Return the samples of [x[], y[], unit, sigID, xMin, xMax]; told: their part of `decimated`."""
     x, y, unit, signal_id, x_min, x_max = fields
-    return SignalData(floats(x), floats(y), unit or "", signal_id, number(x_min), number(x_max))
+    x_range = number(x_min), number(x_max)
+    return SignalData(floats(x), floats(y), unit or "", signal_id, *x_range, _decimated(told))
+
+
+def sums_of(fields: Mapping[str, Any], told: Mapping[str, Any] | None = None) -> SignalSums:
+    """Return the sums of {width, x: [], function: [], ..}; told: their part of `decimated`."""
+    columns = {key: floats(column) for key, column in fields.items() if key not in ("width", "x")}
+    return SignalSums(fields["width"], floats(fields["x"]), columns, _decimated(told))
+
+
+def page_of(signals: Mapping[str, Any], pages: Mapping[str, Any]) -> SignalPage:
+    """Return the page of an answer: its `signals`, as of `binary: true`, and `pages`, both of one signal."""
+    ((x, y, unit, *_),) = signals.values()
+    (cursor,) = pages.values()
+    return SignalPage(_exact(x), _exact(y), unit or "", cursor["after"], bool(cursor["more"]))
+
+
+def _decimated(told: Mapping[str, Any] | None) -> tuple[int, int] | None:
+    return None if told is None else (told["points"], told["of"])
+
+
+def _exact(packed: bytes | str) -> array[float]:
+    """Return a column of `binary: true`: little-endian float64, in base64 where it came as JSON."""
+    column = array("d", packed if isinstance(packed, bytes) else base64.b64decode(packed, validate=True))
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column
 
 
 def action_of(fields: Mapping[str, Any]) -> ActionResult:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rtoc_twisted.client.client import Client
 from rtoc_twisted.client.shell import Shell, assignment, flat, shown_x
-from rtoc_twisted.client.values import EventRaised, Push, Values
+from rtoc_twisted.client.values import EventRaised, Push, SignalData, Values
 from rtoc_twisted.errors import BadValue, UnknownSignal
 from rtoc_twisted.model import Event
 
@@ -30,6 +30,8 @@ async def get(client: Client, args: Namespace, shell: Shell) -> None:
         await _get_latest(client, args, shell)
     elif args.events:
         await _get_events(client, args, shell)
+    elif args.aggregate is not None:
+        await _get_sums(client, args, shell)
     else:
         await _get_samples(client, args, shell)
 
@@ -141,7 +143,28 @@ async def _get_samples(client: Client, args: Namespace, shell: Shell) -> None:
         ]
         shell.write_table(("signal", "x", "y", "unit"), rows)
     else:
-        shell.write_json({key: {"x": it.x, "y": it.y, "unit": it.unit} for key, it in found.items()})
+        shell.write_json({key: _sample_fields(it) for key, it in found.items()})
+    _all_known(args, found)
+
+
+def _sample_fields(data: SignalData) -> dict[str, Any]:
+    fields: dict[str, Any] = {"x": data.x, "y": data.y, "unit": data.unit}
+    return fields if data.decimated is None else {**fields, "of": data.decimated[1]}
+
+
+async def _get_sums(client: Client, args: Namespace, shell: Shell) -> None:
+    window = {"x_min": args.x_min, "x_max": args.x_max}
+    found = await client.aggregate(args.signals or None, args.aggregate, args.functions, **window)
+    if args.table:
+        functions = list(next((sums.columns for sums in found.values()), ()))
+        rows = [
+            (key, shown_x(x), *row)
+            for key, sums in found.items()
+            for x, *row in zip(sums.x, *sums.columns.values(), strict=True)
+        ]
+        shell.write_table(("signal", "x", *functions), rows)
+    else:
+        shell.write_json({key: {"x": it.x, **it.columns} for key, it in found.items()})
     _all_known(args, found)
 
 

@@ -274,6 +274,41 @@ class Logger:
     )
 
 
+@dataclass(frozen=True)
+class Plugins:
+    """What each plugin's process may take, and what is done with one that misbehaves."""
+
+    enabled: bool = setting(kinds.flag(), True, "Run plugins; if not, none is there")
+    reload: bool = setting(kinds.flag(), True, "Restart a plugin that runs when its files change")
+    restarts: int = setting(
+        kinds.integer(0, 1000),
+        4,
+        "Unexpected ends within ten minutes that are followed by another start of the plugin",
+    )
+    start_seconds: float = setting(kinds.seconds(0.1, 3600), 30, "Time for import and `__init__`")
+    call_seconds: float = setting(
+        kinds.seconds(0.1, 3600), 10, "Time for a called function, until its caller is told that it is late"
+    )
+    close_seconds: float = setting(
+        kinds.seconds(0.1, 60), 5, "Time for `close()`, until the process is ended"
+    )
+    heartbeat_seconds: float = setting(
+        kinds.seconds(0.1, 3600), 5, "Time between questions for a sign of life; after three without, it ends"
+    )
+    memory: int = setting(
+        kinds.size("32 MiB", "1024 TiB"), "512 MiB", "Memory that the process of a plugin may take"
+    )
+    open_files: int = setting(
+        kinds.integer(32, 1_000_000), 256, "Files and sockets that a plugin may have open"
+    )
+    cpu_percent: int | None = setting(
+        kinds.integer(1, 10_000),
+        None,
+        "Percent of one CPU that a plugin may take for long before it is ended",
+        absent="no limit",
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """The whole configuration; made by `load`. All paths are absolute."""
@@ -303,6 +338,7 @@ class Config:
     limits: Limits = Limits()
     storage: Storage = Storage()
     logger: Logger = Logger()
+    plugins: Plugins = Plugins()
     retention: tuple[Rule, ...] = setting(
         kinds.table(_retention, '{name = {signals = "*", days = 30}}'),
         {},

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from twisted.internet.defer import inlineCallbacks
 from zope.interface import implementer
 
 from ..command import Command, command, tagged
-from ..errors import BadValue
+from ..errors import BadValue, TooLarge
 from ..interfaces import ICommandSource, IConnection, IEvents, IRecorder, IStorage
 from ..model import Event, Permission, SignalName
-from ..wire.answers import event_row
+from ..wire.answers import EVENTS_AT_ONCE, event_row
 from ..wire.batch import DEFAULT_DEVICE, check_name, check_text
 from ..wire.codec import check_value
 from ..wire.request import lenient
 
 _FIELDS = ("text", "sname", "dname", "x", "priority", "id", "value")
 _DEFAULT_NAME = "noName"
+_GREATEST = 2**53
 
 
 @implementer(ICommandSource)
@@ -83,15 +84,22 @@ class EventCommands:
         """Push only events of at least this priority to this connection."""
         connection.set_event_level(level)
 
-    @command("getEventList", lenient(bool | int), Permission.READ)
+    @command("getEventList", lenient(bool | int | dict[str, Any]), Permission.READ)
     @inlineCallbacks
     def event_list(self, connection: IConnection, wanted: Any) -> Any:
-        """List all events by number, or the newest n."""
-        limit = wanted if isinstance(wanted, int) and not isinstance(wanted, bool) else None
-        if limit is not None and limit < 0:
+        """List the newest events by number, at most n, or a page: {limit, after}."""
+        if isinstance(wanted, dict) and not wanted.keys().isdisjoint(("limit", "after")):
+            limit = _whole(wanted, "limit", EVENTS_AT_ONCE, least=1)
+            if limit > EVENTS_AT_ONCE:
+                raise TooLarge(f"getEventList.limit: an answer may hold {EVENTS_AT_ONCE} events")
+            after = _whole(wanted, "after", 0, least=0)
+            events = yield self._events.query(None, limit + 1, after)
+            page, more = events[:limit], len(events) > limit
+            return {**_listed(page), "eventPage": {"after": page[-1].number if page else after, "more": more}}
+        limit = wanted if isinstance(wanted, int) and not isinstance(wanted, bool) else EVENTS_AT_ONCE + 1
+        if limit < 0:
             raise BadValue(f"getEventList: expected true or a number of events, got {limit}")
-        events = yield self._events.query(None, limit)
-        return {"events": {str(event.number): event_row(event) for event in events}}
+        return _bounded((yield self._events.query(None, min(limit, EVENTS_AT_ONCE + 1))), _listed)
 
     @command("getEvent", list[Any], Permission.READ)
     @inlineCallbacks
@@ -103,10 +111,35 @@ class EventCommands:
             check_text(key, "getEvent")
         signals = {key: self._storage.resolve(key) for key in named}
         known = [signal for signal in signals.values() if signal is not None]
-        found: dict[SignalName, list[Any]] = {signal.name: [] for signal in known}
-        for event in (yield self._events.query(known, None)) if known else ():
-            found[event.name].append(event_row(event))
-        return {"events": {key: found[signal.name] if signal else [] for key, signal in signals.items()}}
+        events = (yield self._events.query(known, EVENTS_AT_ONCE + 1)) if known else []
+
+        def by_key(events: Sequence[Event]) -> dict[str, Any]:
+            found: dict[SignalName, list[Any]] = {signal.name: [] for signal in known}
+            for event in events:
+                found[event.name].append(event_row(event))
+            return {"events": {key: found[signal.name] if signal else [] for key, signal in signals.items()}}
+
+        return _bounded(events, by_key)
+
+
+def _listed(events: Sequence[Event]) -> dict[str, Any]:
+    return {"events": {str(event.number): event_row(event) for event in events}}
+
+
+def _bounded(events: Sequence[Event], tell: Callable[[Sequence[Event]], dict[str, Any]]) -> dict[str, Any]:
+    """Return the answer with the newest of the events that it may hold, saying if these are not all."""
+    if len(events) <= EVENTS_AT_ONCE:
+        return tell(events)
+    return {**tell(events[-EVENTS_AT_ONCE:]), "eventsLeftOut": True}
+
+
+def _whole(request: Mapping[str, Any], key: str, default: int, least: int) -> int:
+    value = request.get(key)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _GREATEST:
+        raise BadValue(f"getEventList.{key}: expected a whole number of {least} or more")
+    return value
 
 
 def _text(fields: Mapping[str, Any], key: str, default: str, strict: bool = True) -> str:

@@ -34,9 +34,12 @@ class EventLog:
             event = replace(event, action_id=_fingerprint(event))
         return self._storage.add_event(signal.id, event)
 
-    def query(self, signals: Sequence[Signal] | None, limit: int | None) -> Deferred[list[Event]]:
-        """Fire with the newest events, oldest first; None: of all signals, without limit."""
-        return self._storage.events(None if signals is None else [signal.id for signal in signals], limit)
+    def query(
+        self, signals: Sequence[Signal] | None, limit: int | None, after: int | None = None
+    ) -> Deferred[list[Event]]:
+        """Fire with the newest events, or the oldest with numbers greater than `after`; oldest first."""
+        ids = None if signals is None else [signal.id for signal in signals]
+        return self._storage.events(ids, limit, after)
 
     def remove(self, numbers: Sequence[int] | None) -> Deferred[int]:
         """Remove events, None for all; fires with the count."""

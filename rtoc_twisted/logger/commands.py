@@ -27,7 +27,8 @@ Reboot = Callable[[], Deferred[int | None]]
 class LoggerCommands:
     """Answers `logger`: each call in it by a method, what none understands is echoed.
 
-    counters: what the buffers of the server have counted; reboot: runs the command that the
+    counters: what the buffers of the server have counted; set_samplerate: lets the timers of all plugins run
+    at that rate, in Hz; reboot: runs the command that the
     configuration names and fires with its exit code, None where a signal ended it; None where the
     configuration names none.
     """
@@ -45,6 +46,7 @@ class LoggerCommands:
         clock: Callable[[], float],
         export_dir: Path,
         counters: Callable[[], Mapping[str, float]],
+        set_samplerate: Callable[[float], None],
         reboot: Reboot | None = None,
     ) -> None:
         self._storage = storage
@@ -57,6 +59,7 @@ class LoggerCommands:
         self._clock = clock
         self._export_dir = export_dir
         self._counters = counters
+        self._set_samplerate = set_samplerate
         self._reboot = reboot
         self._calls: Mapping[str, tuple[Permission, Callable[[Any], Any]]] = {
             "clear": (Permission.CONTROL, self._clear),
@@ -66,7 +69,7 @@ class LoggerCommands:
             "postgresql": (Permission.CONTROL, lambda value: self._change("postgresql", value)),
             "tcp": (Permission.CONTROL, lambda value: self._change("tcp", value)),
             "telegram": (Permission.CONTROL, lambda value: self._change("telegram", value)),
-            "global": (Permission.CONTROL, lambda value: self._change("global", value)),
+            "global": (Permission.CONTROL, self._global),
             "reboot": (Permission.ADMIN, self._run_reboot),
         }
 
@@ -127,8 +130,9 @@ class LoggerCommands:
         if kind not in WRITERS:
             raise BadValue(f"logger.export[1]: expected one of {', '.join(WRITERS)}, got {kind[:40]!r}")
         path = below(self._export_dir, wanted[0], f".{kind}")
-        yield self._exporter.write(path, kind, self._settings.record_length())
-        return True
+        rests = yield self._exporter.write(path, kind, self._settings.record_length())
+        told = {rest.signal.name.key: {"points": rest.points, "of": rest.of} for rest in rests}
+        return {"decimated": told} if told else True
 
     @inlineCallbacks
     def _backup(self, wanted: Any) -> Any:
@@ -141,6 +145,13 @@ class LoggerCommands:
             name = yield self._backups.now(full=True)
             return {**wanted, "file": name}
         return wanted
+
+    def _global(self, wanted: Any) -> Any:
+        answer = self._change("global", wanted)
+        rate = self._settings.topic("global").get("samplerate")
+        if isinstance(wanted, dict) and "samplerate" in wanted and rate:
+            self._set_samplerate(rate)
+        return answer
 
     def _change(self, topic: str, wanted: Any) -> Any:
         commit = self._settings.change(topic, wanted)

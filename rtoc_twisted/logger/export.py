@@ -6,86 +6,150 @@ import csv
 import errno
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryDirectory
-from typing import Any, Protocol
+from shutil import copyfileobj
+from tempfile import NamedTemporaryFile, SpooledTemporaryFile, TemporaryDirectory
+from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.logger import Logger
 
-from ..errors import BadValue, NotAvailable, StorageFailed
+from ..errors import BadValue, Busy, NotAvailable, StorageFailed
 from ..interfaces import IEvents, IStorage
-from ..model import Columns, Event, Signal, Window
-from ..wire.answers import session_event, session_signal
-from ..wire.codec import to_json
+from ..model import Columns, Event, Page, Signal, Window
+from ..wire.answers import session_event
+from ..wire.codec import Column, to_json
 
 InThread = Callable[[Callable[[], Any]], Deferred[Any]]
 
+_SAMPLES = 100_000
+"""Of a signal, in memory at a time."""
+_EVENTS = 10_000
+_SPOOLED = 1 << 22
+"""Bytes that wait in memory; more wait on disk."""
 _SHEET_ROWS = 1_048_576
 _NAME_BYTES = 200
 """Of each part of a path: file systems take 255, suffix and all."""
 _PATH_BYTES = 1000
 
 
+class Rest(NamedTuple):
+    """What is left of a signal of which single samples are gone: so many points, of so many recorded."""
+
+    signal: Signal
+    points: int
+    of: int
+
+
 class _Writer(Protocol):
-    """Writes an export, signal by signal; called from threads, one call at a time."""
+    """Writes an export: signals with their samples, page by page, then events; called from threads."""
 
-    def signal(self, signal: Signal, columns: Columns) -> None: ...
+    def signal(self, signal: Signal) -> None: ...
 
-    def finish(self, events: Iterable[tuple[Signal, Event]]) -> None: ...
+    def samples(self, columns: Columns) -> None:
+        """Write samples of the newest signal."""
+
+    def begin_events(self) -> None: ...
+
+    def events(self, events: Iterable[tuple[Signal, Event]]) -> None: ...
+
+    def finish(self, rests: Sequence[Rest]) -> None:
+        """Write the end. rests: of the signals that are not whole."""
 
     def close(self) -> None: ...
 
 
 class _JsonWriter:
-    """RTOC's session: {maxLength, signals, events, devices}."""
+    """RTOC's session: {maxLength, signals, events, devices}, and `decimated` where signals are not whole."""
 
     def __init__(self, path: Path, record_length: int) -> None:
         self._file = path.open("wb")
+        # All x of a signal stand before all y.
+        self._y = SpooledTemporaryFile(_SPOOLED, dir=str(path.parent))  # noqa: SIM115 - closed by `close`
         self._length = record_length
         self._devices: dict[int, str] = {}
-        self._first = True
+        self._signal: Signal | None = None
+        self._between = b""
         self._file.write(b'{"signals":{')
 
-    def signal(self, signal: Signal, columns: Columns) -> None:
+    def signal(self, signal: Signal) -> None:
+        self._end_signal()
         self._devices[signal.device_id] = signal.name.device
-        self._file.write(b"" if self._first else b",")
-        self._file.write(b'"%d":%s' % (signal.id, to_json(session_signal(signal, columns))))
-        self._first = False
+        head = to_json([signal.device_id, signal.name.name])[:-1]
+        self._file.write(b'%s"%d":%s,[' % (self._between, signal.id, head))
+        self._signal, self._between = signal, b""
 
-    def finish(self, events: Iterable[tuple[Signal, Event]]) -> None:
-        rows = {event.number: session_event(signal, event) for signal, event in events}
-        rest = {"maxLength": self._length, "events": rows, "devices": self._devices}
-        self._file.write(b"}," + to_json(rest)[1:])
+    def samples(self, columns: Columns) -> None:
+        if len(columns.x):
+            self._file.write(self._between + to_json(Column(columns.x))[1:-1])
+            self._y.write(self._between + to_json(Column(columns.y))[1:-1])
+            self._between = b","
+
+    def _end_signal(self) -> None:
+        if self._signal is None:
+            return
+        self._file.write(b"],[")
+        self._y.seek(0)
+        copyfileobj(self._y, self._file)
+        self._y.seek(0)
+        self._y.truncate()
+        self._file.write(b"],%s]" % to_json(self._signal.unit))
+        self._signal, self._between = None, b","
+
+    def begin_events(self) -> None:
+        self._end_signal()
+        self._file.write(b'},"maxLength":%d,"devices":%s,"events":{' % (self._length, to_json(self._devices)))
+        self._between = b""
+
+    def events(self, events: Iterable[tuple[Signal, Event]]) -> None:
+        rows = to_json({event.number: session_event(signal, event) for signal, event in events})[1:-1]
+        if rows:
+            self._file.write(self._between + rows)
+            self._between = b","
+
+    def finish(self, rests: Sequence[Rest]) -> None:
+        self._file.write(b"}")
+        if rests:
+            told = {rest.signal.id: {"points": rest.points, "of": rest.of} for rest in rests}
+            self._file.write(b',"decimated":' + to_json(told))
+        self._file.write(b"}")
 
     def close(self) -> None:
-        self._file.close()
+        with self._y:
+            self._file.close()
 
 
 class _CsvWriter:
-    """One line a sample: device, signal, unit, x, y."""
+    """One line a sample: device, signal, unit, x, y. Events, which have other columns, are left out."""
 
     def __init__(self, path: Path, record_length: int) -> None:
         self._file: TextIOWrapper = path.open("w", newline="", encoding="utf-8")
         self._rows = csv.writer(self._file)
         self._rows.writerow(("device", "signal", "unit", "x", "y"))
+        self._head: Sequence[str] = ()
 
-    def signal(self, signal: Signal, columns: Columns) -> None:
-        head = (*signal.name, signal.unit or "")
+    def signal(self, signal: Signal) -> None:
+        self._head = (*signal.name, signal.unit or "")
+
+    def samples(self, columns: Columns) -> None:
         pairs = zip(columns.x.tolist(), columns.y.tolist(), strict=True)
-        self._rows.writerows((*head, x, y) for x, y in pairs)
+        self._rows.writerows((*self._head, x, y) for x, y in pairs)
 
-    def finish(self, events: Iterable[tuple[Signal, Event]]) -> None:
-        """Write no events: they have other columns."""
+    def begin_events(self) -> None: ...
+
+    def events(self, events: Iterable[tuple[Signal, Event]]) -> None: ...
+
+    def finish(self, rests: Sequence[Rest]) -> None: ...
 
     def close(self) -> None:
         self._file.close()
 
 
 class _XlsxWriter:
-    """A sheet with the columns of the CSV, continued on further sheets, and one of the events."""
+    """Sheets with the columns of the CSV, one of the events, and one of the signals that are not whole."""
 
     def __init__(self, path: Path, record_length: int) -> None:
         try:
@@ -106,28 +170,43 @@ class _XlsxWriter:
             "strings_to_urls": False,
         }
         self._book = xlsxwriter.Workbook(str(path), options)
-        self._new_sheet()
+        self._signal_cells: Sequence[str] = ()
+        self._new_sheet(None, ("device", "signal", "unit", "x", "y"))
 
-    def _new_sheet(self) -> None:
-        self._sheet: Any = self._book.add_worksheet()
-        self._sheet.write_row(0, 0, ("device", "signal", "unit", "x", "y"))
+    def _new_sheet(self, name: str | None, head: Sequence[str]) -> None:
+        self._sheet: Any = self._book.add_worksheet(name)
+        self._sheet.write_row(0, 0, head)
+        self._head = head
         self._row = 1
 
-    def signal(self, signal: Signal, columns: Columns) -> None:
-        head = (*signal.name, signal.unit or "")
-        for x, y in zip(columns.x.tolist(), columns.y.tolist(), strict=True):
-            if self._row == _SHEET_ROWS:
-                self._new_sheet()
-            self._sheet.write_row(self._row, 0, (*head, x, y))
-            self._row += 1
+    def _write(self, cells: Sequence[Any]) -> None:
+        if self._row == _SHEET_ROWS:
+            self._new_sheet(None, self._head)
+        self._sheet.write_row(self._row, 0, cells)
+        self._row += 1
 
-    def finish(self, events: Iterable[tuple[Signal, Event]]) -> None:
-        sheet = self._book.add_worksheet("events")
-        sheet.write_row(0, 0, ("number", "device", "signal", "x", "priority", "id", "text", "value"))
-        for row, (signal, event) in enumerate(events, start=1):
+    def signal(self, signal: Signal) -> None:
+        self._signal_cells = (*signal.name, signal.unit or "")
+
+    def samples(self, columns: Columns) -> None:
+        for x, y in zip(columns.x.tolist(), columns.y.tolist(), strict=True):
+            self._write((*self._signal_cells, x, y))
+
+    def begin_events(self) -> None:
+        self._new_sheet("events", ("number", "device", "signal", "x", "priority", "id", "text", "value"))
+
+    def events(self, events: Iterable[tuple[Signal, Event]]) -> None:
+        for signal, event in events:
             value = json.dumps(event.value)
-            cells = (event.number, *signal.name, event.x, event.priority, event.action_id, event.text, value)
-            sheet.write_row(row, 0, cells)
+            self._write(
+                (event.number, *signal.name, event.x, event.priority, event.action_id, event.text, value)
+            )
+
+    def finish(self, rests: Sequence[Rest]) -> None:
+        if rests:
+            self._new_sheet("decimated", ("device", "signal", "points", "of"))
+            for rest in rests:
+                self._write((*rest.signal.name, rest.points, rest.of))
 
     def close(self) -> None:
         with self._scratch:
@@ -150,6 +229,8 @@ class Exporter:
     in_thread: runs a function in a thread and returns a Deferred of its result.
     """
 
+    _log = Logger()
+
     def __init__(self, storage: IStorage, events: IEvents, in_thread: InThread) -> None:
         self._storage = storage
         self._events = events
@@ -157,17 +238,17 @@ class Exporter:
 
     @inlineCallbacks
     def write(self, path: Path, kind: str, record_length: int) -> Any:
-        """Write a file of that kind; fires when it is there.
+        """Write a file of that kind; fires, when it is there, with the Rests of signals that are not whole.
 
         Fails with StorageFailed if the disk refuses, NotAvailable if a library is missing; BadValue if
-        there is a file of that name already.
+        there is a file of that name already; Busy if a signal was replaced while it was written.
         """
         try:
             part = yield self._in_thread(lambda: _prepare(path))
             try:
                 writer = yield self._in_thread(lambda: WRITERS[kind](part, record_length))
                 try:
-                    yield self._fill(writer)
+                    rests = yield self._fill(writer)
                 finally:
                     yield self._in_thread(writer.close)
                 yield self._in_thread(lambda: _publish(part, path))
@@ -175,6 +256,13 @@ class Exporter:
                 part.unlink(missing_ok=True)
         except OSError as error:
             raise StorageFailed(f"{path.name} could not be written: {error.strerror}") from None
+        if rests:
+            self._log.warn(
+                "{file} has but a part of the samples of {count} signals: others are gone by retention",
+                file=path.name,
+                count=len(rests),
+            )
+        return rests
 
     @inlineCallbacks
     def copy(self, path: Path) -> Any:
@@ -190,13 +278,36 @@ class Exporter:
 
     @inlineCallbacks
     def _fill(self, writer: _Writer) -> Any:
+        rests = []
         signals = {signal.name: signal for signal in self._storage.signals()}
         for signal in signals.values():
-            (columns,) = yield self._storage.read([(signal.id, Window())])
-            yield self._in_thread(partial(writer.signal, signal, columns))
-        events = yield self._events.query(None, None)
-        pairs = [(signals[event.name], event) for event in events if event.name in signals]
-        yield self._in_thread(partial(writer.finish, pairs))
+            yield self._in_thread(partial(writer.signal, signal))
+            rest = yield self._copy_samples(writer, signal)
+            if rest.points < rest.of:
+                rests.append(rest)
+        yield self._in_thread(writer.begin_events)
+        after = 0
+        while events := (yield self._events.query(None, _EVENTS, after)):
+            pairs = [(signals[event.name], event) for event in events if event.name in signals]
+            yield self._in_thread(partial(writer.events, pairs))
+            after = events[-1].number
+        yield self._in_thread(partial(writer.finish, rests))
+        return rests
+
+    @inlineCallbacks
+    def _copy_samples(self, writer: _Writer, signal: Signal) -> Any:
+        points = left_out = 0
+        after, more = None, True
+        while more:
+            try:
+                (columns,) = yield self._storage.read([(signal.id, Window(page=Page(after, _SAMPLES)))])
+            except BadValue:
+                raise Busy(f"{signal.name.key} was replaced while it was written") from None
+            yield self._in_thread(partial(writer.samples, columns))
+            points += len(columns.x)
+            left_out += columns.left_out
+            after, more = columns.cursor, columns.more
+        return Rest(signal, points, points + left_out)
 
 
 def _prepare(path: Path) -> Path:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import reduce
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,9 @@ IdColumn = NDArray[np.uint32]
 SETTLE_AT = 65_536
 """Values that may wait to be summed up before somebody asks for a summary."""
 
-
 _SMALL = 1 << 16
+_LOOK_AHEAD = 4096
+_NAN = float("nan")
 
 
 class Gap:
@@ -187,14 +189,37 @@ class Catalog:
 
 def split(ids: IdColumn, x: FloatColumn, y: FloatColumn) -> Iterable[tuple[int, FloatColumn, FloatColumn]]:
     """Yield each signal's own columns out of mixed ones, the order of arrival kept."""
+    for number, places in by_signal(ids):
+        yield number, x[places], y[places]
+
+
+def by_signal(ids: IdColumn) -> Iterator[tuple[int, NDArray[np.intp] | slice]]:
+    """Yield each signal's number and the places where it stands, in their order."""
     if not len(ids):
+        return
+    period = _period(ids)
+    if period:
+        for column in range(period):
+            yield int(ids[column]), slice(column, None, period)
         return
     # Of numbers of 16 bits numpy sorts the digits, which is faster.
     order = np.argsort(ids.astype(np.uint16) if ids.max() < _SMALL else ids, kind="stable")
-    ids, x, y = ids[order], x[order], y[order]
+    ids = ids[order]
     edges = [0, *(np.flatnonzero(ids[1:] != ids[:-1]) + 1).tolist(), len(ids)]
     for start, stop in zip(edges, edges[1:], strict=False):
-        yield int(ids[start]), x[start:stop], y[start:stop]
+        yield int(ids[start]), order[start:stop]
+
+
+def _period(ids: IdColumn) -> int:
+    """Return how many signals take turns, always in the same order, each once; 0 if it is not so.
+
+    That is what a device looks like that is alone, or the only one that is busy.
+    """
+    again = np.flatnonzero(ids[1 : _LOOK_AHEAD + 1] == ids[0])
+    period = int(again[0]) + 1 if len(again) else 0
+    if not period or len(ids) % period or not (ids[period:] == ids[:-period]).all():
+        return 0
+    return period if len(set(ids[:period].tolist())) == period else 0
 
 
 def summarize(x: FloatColumn, y: FloatColumn) -> SignalSummary:
@@ -207,6 +232,15 @@ def summarize(x: FloatColumn, y: FloatColumn) -> SignalSummary:
         last_y=float(y[-1]),
         x_min=float(numbers.min()) if len(numbers) else float("nan"),
         x_max=float(numbers.max()) if len(numbers) else float("nan"),
+    )
+
+
+def summary_of(row: Sequence[Any]) -> SignalSummary | None:
+    """Return the summary that a row of figures on disk tells; None where there are no samples."""
+    count, *figures = row
+    # SQLite has no NaN: it keeps NULL instead.
+    return (
+        SignalSummary(count, *(_NAN if figure is None else figure for figure in figures)) if count else None
     )
 
 

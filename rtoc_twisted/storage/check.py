@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..model import SignalName
-from .blobs import plain
+from .losses import Found, Loss
 from .reader import Reader
 from .salvage import is_damage, mark_suspect
-from .sound import sound_blob, sound_chunk, sum_up_again
+from .sound import sound_blob, sound_chunk
 
 DELAY = 10.0
 """Seconds after the start: clients come back first."""
@@ -32,42 +30,6 @@ SHARE = 9
 TOLD = 100
 """How many losses are told one by one; what comes after is told in one sum."""
 
-_PACKED = 1
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a step has found.
-
-    last: the newest chunk that it saw, None behind the last one; checked: how many it saw; damaged: the ids
-    of chunks that are not as they were written; undrawn: of those whose outline or rollups are not.
-    """
-
-    last: int | None
-    checked: int
-    damaged: Sequence[int]
-    undrawn: Sequence[int]
-
-
-@dataclass(frozen=True)
-class Loss:
-    """Samples of one signal that are lost; x_min, x_max: the bounds of their x, None where there are none."""
-
-    signal_id: int
-    name: SignalName
-    samples: int
-    x_min: float | None
-    x_max: float | None
-
-    @property
-    def text(self) -> str:
-        """Say it in one line."""
-        where = "" if self.x_min is None else f" between x = {self.x_min} and {self.x_max}"
-        return (
-            f"{self.samples} samples of {self.name.device}.{self.name.name}{where} are lost: "
-            "their block on disk was damaged, and is set aside in the table lost"
-        )
-
 
 class Inspector(Reader):
     """A connection that reads chunks for no other sake than to see whether they are sound."""
@@ -75,13 +37,13 @@ class Inspector(Reader):
     def step(self, after: int) -> Found:
         """Look at some chunks behind the one with this id; each query is a snapshot of its own."""
         rows = self._sql.execute(
-            "SELECT id, samples, packed, data FROM chunks WHERE id > ? ORDER BY id LIMIT ?",
+            "SELECT id, signal_id, samples, packed, data FROM chunks WHERE id > ? ORDER BY id LIMIT ?",
             (after, STEP_CHUNKS),
         )
-        last, checked, size, damaged = None, 0, 0, []
-        for number, samples, packed, data in rows:
+        last, checked, size, damaged = None, 0, 0, dict[int, int]()
+        for number, signal_id, samples, packed, data in rows:
             if sound_chunk(samples, packed, data) is None:
-                damaged.append(number)
+                damaged[number] = signal_id
             last, checked, size = number, checked + 1, size + len(data)
             if size >= STEP_BYTES:
                 break
@@ -99,64 +61,6 @@ _DRAWINGS = (
     "SELECT chunk_id, data FROM outlines WHERE chunk_id > ?1 AND chunk_id <= ?2"
     " UNION ALL SELECT chunk_id, data FROM rollups WHERE chunk_id > ?1 AND chunk_id <= ?2"
 )
-
-
-def lose(sql: sqlite3.Connection, found: Found, moment: float) -> list[Loss]:
-    """Move damaged chunks to the table `lost`, and let damaged outlines and rollups be drawn again.
-
-    sql: the connection that writes, within a transaction; moment: now, in seconds since the epoch. What was
-    replaced since it was found stays. Returns what was lost, by signals.
-    """
-    losses: dict[int, Loss] = {}
-    for number in found.damaged:
-        row = sql.execute(
-            "SELECT c.samples, c.packed, c.data, c.x_min, c.x_max, c.signal_id, d.name, s.name FROM chunks c"
-            " JOIN signals s ON s.id = c.signal_id JOIN devices d ON d.id = s.device_id WHERE c.id = ?",
-            (number,),
-        ).fetchone()
-        if row is None or sound_chunk(*row[:3]) is not None:
-            continue
-        sql.execute(
-            "INSERT INTO lost (signal_id, samples, x_min, x_max, packed, data, moment)"
-            " SELECT signal_id, samples, x_min, x_max, packed, data, ? FROM chunks WHERE id = ?",
-            (moment, number),
-        )
-        sql.execute("DELETE FROM chunks WHERE id = ?", (number,))
-        samples, _, _, low, high, signal_id, *names = row
-        before = losses.get(signal_id)
-        losses[signal_id] = Loss(
-            signal_id,
-            SignalName(*names),
-            samples + (before.samples if before else 0),
-            _outer(min, low, before.x_min if before else None),
-            _outer(max, high, before.x_max if before else None),
-        )
-    for signal_id in losses:
-        sum_up_again(sql, signal_id)
-    for number in found.undrawn:
-        _undraw(sql, number)
-    return list(losses.values())
-
-
-def _outer(choose: Callable[..., float], *figures: float | None) -> float | None:
-    known = [figure for figure in figures if figure is not None]
-    return choose(known) if known else None
-
-
-def _undraw(sql: sqlite3.Connection, number: int) -> None:
-    for place, data in sql.execute("SELECT id, data FROM rollups WHERE chunk_id = ?", (number,)).fetchall():
-        if not sound_blob(data):
-            # Whoever needs it sums up the chunk instead.
-            sql.execute("DELETE FROM rollups WHERE id = ?", (place,))
-    outline = sql.execute("SELECT data FROM outlines WHERE chunk_id = ?", (number,)).fetchone()
-    if outline is None or sound_blob(outline[0]):
-        return
-    sql.execute("DELETE FROM outlines WHERE chunk_id = ?", (number,))
-    row = sql.execute("SELECT samples, packed, data FROM chunks WHERE id = ?", (number,)).fetchone()
-    columns = sound_chunk(*row) if row and row[1] == _PACKED else None
-    if columns is not None:
-        # Plain again, it is packed once more when it is quiet, and gets another.
-        sql.execute("UPDATE chunks SET packed = 0, data = ? WHERE id = ?", (plain(*columns), number))
 
 
 class Checker:

@@ -13,30 +13,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import StorageFailed
-from ..model import Columns, FloatColumn, SignalSummary
-from .blobs import pack_chunk, plain
-from .catalog import join, summarize
-from .decimate import decimate
-from .reader import summary_of
+from ..model import FloatColumn, SignalSummary
+from .blobs import plain
+from .catalog import join, summarize, summary_of
+from .drawing import DRAWN, Drawn, Packed, Rollups, draw_next, missing_rollups, outline, pack_next
 from .retention import DAY, ChunkFacts, Moments
-from .rollups import WIDTHS, draw, pack_rollup
-from .runs import OUTLINE_RATIO, read_chunk
+from .rollups import WIDTHS
+from .runs import read_chunk
 from .select import bounds, new_epoch
 
 CHUNK_SAMPLES = 16_384
 PLAIN, PACKED, RETIRED = range(3)
 """What chunks.packed says."""
 
-_LARGE = 4096
 _HOUR = 3600.0
-_LEAST_OUTLINE = 8
-_DRAWN = "storage.rollups"
-_LOOK_AHEAD = 256
-
-_LARGE_CHUNK = (
-    "SELECT id, x_min, x_max, data FROM chunks WHERE packed = 0 AND samples >= 4096 ORDER BY id LIMIT 1"
-)
-"""In the words of the index `chunks_to_pack`."""
 
 
 class Chunks:
@@ -50,26 +40,33 @@ class Chunks:
         self, sql: sqlite3.Connection, widths: Sequence[float] = WIDTHS, moments: Moments | None = None
     ) -> None:
         self._sql = sql
-        self._widths = tuple(widths)
-        self._moments = moments or Moments()
+        self.widths = tuple(widths)
+        self.moments = moments or Moments()
         self._page: float | None = None
         self._last = 0
-        self._drawn: int | None = None
 
     def undo(self) -> None:
         """Forget what may have been rolled back."""
-        self._page = self._drawn = None
+        self._page = None
 
-    def replace(self, signal_id: int, x: FloatColumn, y: FloatColumn, folded: int) -> None:
-        """Enter a signal's samples instead of those that it had up to a row of the journal."""
+    def replace(
+        self, signal_id: int, x: FloatColumn, y: FloatColumn, summary: SignalSummary | None, folded: int
+    ) -> None:
+        """Enter a signal's samples, and their summary, instead of those up to a row of the journal."""
         self.remove(signal_id)
         self._sql.execute("UPDATE signals SET epoch = ?, dropped = 0 WHERE id = ?", (new_epoch(), signal_id))
         self._add(signal_id, x, y)
-        self._sum_up(signal_id, summarize(x, y) if len(x) else None, folded)
+        self._sum_up(signal_id, summary, folded)
 
     def remove(self, signal_id: int) -> None:
-        """Remove a signal's chunks."""
-        self._sql.execute("DELETE FROM chunks WHERE signal_id = ?", (signal_id,))
+        """Remove a signal's chunks, those that are damaged and set aside, too."""
+        for table in ("chunks", "lost"):
+            self._sql.execute(f"DELETE FROM {table} WHERE signal_id = ?", (signal_id,))  # noqa: S608 - ours
+
+    def clear(self) -> None:
+        """Remove all chunks."""
+        for table in ("chunks", "lost"):
+            self._sql.execute(f"DELETE FROM {table}")  # noqa: S608 - ours
 
     def extend(self, signal_id: int, x: FloatColumn, y: FloatColumn, folded: int) -> None:
         """Add samples that the journal held up to that row, unless they went another way meanwhile."""
@@ -139,8 +136,8 @@ class Chunks:
             if row is not None:
                 self._last = max(self._last, row[0])
                 self._page = row[1]
-                self._moments.not_before(row[1])
-        return self._moments()
+                self.moments.not_before(row[1])
+        return self.moments()
 
     def before(self, days: float) -> int:
         """Return the number below which all chunks were written that many days ago, or earlier."""
@@ -188,76 +185,52 @@ class Chunks:
 
     def pack_one(self) -> bool:
         """Pack a large chunk and draw its outline; return whether there was one."""
-        row = self._sql.execute(_LARGE_CHUNK).fetchone()
-        if row is None:
-            return False
-        number, low, high, data = row
-        try:
-            x, y = read_chunk(PLAIN, data)
-        except StorageFailed:
-            # Reads of its signal tell it; the others are to be packed all the same.
-            self._sql.execute("UPDATE chunks SET packed = 1 WHERE id = ?", (number,))
-            return True
-        outline = _outline(x, y, low, high)
-        self._sql.execute("UPDATE chunks SET packed = 1, data = ? WHERE id = ?", (pack_chunk(x, y), number))
-        self._sql.execute(
-            "INSERT INTO outlines (chunk_id, data) VALUES (?, ?)", (number, plain(outline.x, outline.y))
-        )
-        if number <= self._upto():
-            # It was plain once more because its rollups were damaged; `draw_one` will not come back to it.
-            self._draw(number, x, y)
-        return True
+        packed = pack_next(self._sql, self.widths)
+        if packed is not None:
+            self.enter(packed)
+        return packed is not None
 
     def draw_one(self) -> bool:
-        """Draw the rollups of a packed chunk that has none; return whether there may be more.
+        """Draw the rollups of a packed chunk that has none; return whether there may be more."""
+        drawn = draw_next(self._sql, self.widths)
+        if drawn is not None:
+            self.enter(drawn)
+        return drawn is not None
 
-        A step of its own, behind packing: both together would take too long. How far it came is kept with
-        them. All chunks are drawn again, as far as widths are missing, when the widths were changed.
-        """
-        upto = before = self._upto()
-        rows = self._sql.execute(
-            "SELECT id, packed, samples FROM chunks WHERE id > ? ORDER BY id LIMIT ?", (before, _LOOK_AHEAD)
-        ).fetchall()
-        for number, packed, samples in rows:
-            if packed == PLAIN and samples >= _LARGE:
-                # It is to be packed first.
-                break
-            upto = number
-            if packed == PACKED:
-                self._draw_for(number)
-                break
-        if upto == before:
-            return False
+    def enter(self, made: Packed | Drawn) -> None:
+        """Put in what was made of a chunk, if that is still there as it was."""
+        if isinstance(made, Packed):
+            self._enter_packed(made)
+            return
+        if made.number is not None:
+            self._enter_rollups(made.number, made.rollups)
         self._sql.execute(
             "INSERT INTO documents (key, value) VALUES (?, ?)"
             " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            (_DRAWN, json.dumps({"widths": self._widths, "upto": upto})),
+            (DRAWN, json.dumps({"widths": self.widths, "upto": made.upto})),
         )
-        self._drawn = upto
-        return True
 
-    def _upto(self) -> int:
-        """Return the number up to which rollups were drawn."""
-        if self._drawn is None:
-            row = self._sql.execute("SELECT value FROM documents WHERE key = ?", (_DRAWN,)).fetchone()
-            kept = json.loads(row[0]) if row else {}
-            self._drawn = int(kept["upto"]) if kept.get("widths") == list(self._widths) else 0
-        return self._drawn
-
-    def _draw_for(self, number: int) -> None:
-        (data,) = self._sql.execute("SELECT data FROM chunks WHERE id = ?", (number,)).fetchone()
-        try:
-            self._draw(number, *read_chunk(PACKED, data))
-        except StorageFailed:
-            # Reads of its signal tell it.
+    def _enter_packed(self, packed: Packed) -> None:
+        if packed.data is None:
+            # Reads of its signal tell it; the others are to be packed all the same.
+            self._sql.execute("UPDATE chunks SET packed = 1 WHERE id = ? AND packed = 0", (packed.number,))
             return
+        # A number stands for the same samples always.
+        changed = self._sql.execute(
+            "UPDATE chunks SET packed = 1, data = ? WHERE id = ? AND packed = 0", (packed.data, packed.number)
+        )
+        if changed.rowcount:
+            self._sql.execute(
+                "INSERT OR REPLACE INTO outlines (chunk_id, data) VALUES (?, ?)",
+                (packed.number, packed.outline),
+            )
+            self._enter_rollups(packed.number, packed.rollups)
 
-    def _draw(self, number: int, x: FloatColumn, y: FloatColumn) -> None:
-        rows = self._sql.execute("SELECT width FROM rollups WHERE chunk_id = ?", (number,)).fetchall()
-        missing = [width for width in self._widths if (width,) not in rows]
+    def _enter_rollups(self, number: int, rollups: Rollups) -> None:
         self._sql.executemany(
-            "INSERT INTO rollups (chunk_id, width, data) VALUES (?, ?, ?)",
-            [(number, width, pack_rollup(sums)) for width, sums in draw(x, y, missing)],
+            "INSERT OR IGNORE INTO rollups (chunk_id, width, data)"
+            " SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM chunks WHERE id = ?1)",
+            [(number, width, data) for width, data in rollups],
         )
 
     def retire(self, number: int) -> bool:
@@ -277,12 +250,12 @@ class Chunks:
             # There is nothing to make an outline of. Reads of its signal tell it.
             self._sql.execute("UPDATE chunks SET packed = 2 WHERE id = ?", (number,))
             return True
-        outline = _outline(x, y, low, high)
+        few = outline(x, y, low, high)
         # In this order it needs no page that is not free already.
         self._sql.execute("DELETE FROM outlines WHERE chunk_id = ?", (number,))
         self._sql.execute("UPDATE chunks SET packed = 2, data = x'' WHERE id = ?", (number,))
-        self._sql.execute("UPDATE chunks SET data = ? WHERE id = ?", (plain(outline.x, outline.y), number))
-        self._draw(number, x, y)
+        self._sql.execute("UPDATE chunks SET data = ? WHERE id = ?", (few, number))
+        self._enter_rollups(number, missing_rollups(self._sql, number, x, y, self.widths))
         return True
 
     def newest(self) -> int:
@@ -304,7 +277,7 @@ class Chunks:
     def drop(self, signal_id: int, numbers: Sequence[int]) -> None:
         """Remove chunks of a signal for good, the oldest ones, and correct its figures.
 
-        Lost ones among them go, too: they have their places in the signal, but are not in its figures.
+        Lost ones as old as these go, too; they were taken out of the figures before.
         """
         wanted = json.dumps(list(numbers))
         # Without those that went another way meanwhile.
@@ -317,16 +290,12 @@ class Chunks:
             "DELETE FROM chunks WHERE signal_id = ? AND id IN (SELECT value FROM json_each(?))",
             (signal_id, wanted),
         )
-        (lost,) = self._sql.execute(
-            "SELECT COALESCE(SUM(samples), 0) FROM lost WHERE signal_id = ? AND id < ?",
-            (signal_id, max(numbers)),
-        ).fetchone()
-        self._sql.execute("DELETE FROM lost WHERE signal_id = ? AND id < ?", (signal_id, max(numbers)))
+        self._sql.execute("DELETE FROM lost WHERE signal_id = ? AND id <= ?", (signal_id, max(numbers)))
         self._sql.execute(
-            "UPDATE signals SET samples = samples - ?1, dropped = dropped + ?1 + ?4, (first_x, x_min, x_max)"
+            "UPDATE signals SET samples = samples - ?1, dropped = dropped + ?1, (first_x, x_min, x_max)"
             " = (?3, (SELECT MIN(x_min) FROM chunks WHERE signal_id = ?2),"
             " (SELECT MAX(x_max) FROM chunks WHERE signal_id = ?2)) WHERE id = ?2",
-            (gone, signal_id, self._first_x(signal_id), lost),
+            (gone, signal_id, self._first_x(signal_id)),
         )
 
     def _first_x(self, signal_id: int) -> float | None:
@@ -340,7 +309,3 @@ class Chunks:
         except StorageFailed:
             return float("nan") if row[2] is None else row[2]
         return float(x[0]) if len(x) else None
-
-
-def _outline(x: FloatColumn, y: FloatColumn, low: float, high: float) -> Columns:
-    return decimate(Columns(x, y, low, high), max(len(x) // OUTLINE_RATIO, _LEAST_OUTLINE))

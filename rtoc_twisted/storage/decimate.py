@@ -29,14 +29,22 @@ def decimate(columns: Columns, max_points: int) -> Columns:
 
 
 def _indices(x: FloatColumn, y: FloatColumn, max_points: int) -> NDArray[np.intp]:
-    finite = np.flatnonzero(np.isfinite(y))
-    if not len(finite):
+    finite = np.isfinite(y)
+    if finite.all():
+        return _picked(x, y, max_points)
+    places = np.flatnonzero(finite)
+    if not len(places):
         return np.arange(len(y) - max_points, len(y))
-    if len(finite) <= max_points:
-        return finite
-    x, y = x[finite], y[finite]
+    if len(places) <= max_points:
+        return places
+    return places[_picked(x[places], y[places], max_points)]
+
+
+def _picked(x: FloatColumn, y: FloatColumn, max_points: int) -> NDArray[np.intp]:
+    # The samplers panic where numbers do not stand at whole words, as in a block from disk.
+    y = np.require(y, requirements=["C", "A"])
     if max_points < _EVEN * _M4_GROUP:
-        return np.asarray(finite[_few(y, max_points)])
+        return _few(y, max_points)
     count = max_points - max_points % _M4_GROUP
     share = _share(x)
     picked = (
@@ -44,7 +52,7 @@ def _indices(x: FloatColumn, y: FloatColumn, max_points: int) -> NDArray[np.intp
         if share is None
         else M4Downsampler().downsample(share, y, n_out=count)
     )
-    return np.asarray(finite[np.unique(picked)])
+    return _once(picked, len(y))
 
 
 def _share(x: FloatColumn) -> FloatColumn | None:
@@ -57,7 +65,9 @@ def _share(x: FloatColumn) -> FloatColumn | None:
         way = x[-1] - x[0]
         if not (way > 0 and np.isfinite(way) and np.all(x[1:] >= x[:-1])):
             return None
-        return np.asarray((x - x[0]) / way)
+        share: FloatColumn = x - x[0]
+        share /= way
+        return share
 
 
 def _few(y: FloatColumn, max_points: int) -> NDArray[np.intp]:
@@ -65,4 +75,20 @@ def _few(y: FloatColumn, max_points: int) -> NDArray[np.intp]:
     if max_points == 1:
         return np.array([len(y) - 1])
     picked = MinMaxDownsampler().downsample(y, n_out=max_points - max_points % _EVEN)
-    return np.unique(picked).astype(np.intp)
+    return _once(picked, len(y))
+
+
+def _once(picked: NDArray[np.uint64], count: int) -> NDArray[np.intp]:
+    """Return in their order, and each once, what was picked of so many."""
+    # The first np.unique of a process imports numpy.ma, which takes longer than all the rest.
+    chosen = np.zeros(count, dtype=bool)
+    chosen[picked] = True
+    return np.flatnonzero(chosen)
+
+
+def warm_up() -> None:
+    """Let the samplers do once what is slow only the first time."""
+    ramp = np.arange(_M4_GROUP * _M4_GROUP, dtype=np.float64)
+    for max_points in (_EVEN, _EVEN * _M4_GROUP):
+        for x in (ramp, -ramp):
+            decimate(Columns(x, ramp, 0.0, 0.0), max_points)

@@ -23,15 +23,19 @@ _T = TypeVar("_T")
 class Task(Generic[_T]):
     """One change that is no append, and who waits for its result.
 
-    `void` says that nobody needs it any more; a change with somebody who waits may take long.
+    `void` says that nobody needs it any more; a change with somebody who waits may take long. size: how many
+    values it carries.
     """
 
-    __slots__ = ("deferred", "result", "run", "void")
+    __slots__ = ("deferred", "result", "run", "size", "void")
 
-    def __init__(self, run: Callable[[Database], _T], deferred: Deferred[_T] | None = None) -> None:
+    def __init__(
+        self, run: Callable[[Database], _T], deferred: Deferred[_T] | None = None, size: int = 0
+    ) -> None:
         self.run = run
         self.deferred = deferred
         self.result: _T | None = None
+        self.size = size
         self.void = False
 
 

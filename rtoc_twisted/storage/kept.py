@@ -7,6 +7,7 @@ from typing import Any
 
 from ..model import FloatColumn, Signal, SignalSummary
 from .catalog import IdColumn
+from .salvage import Salvaged
 from .sources import Row
 
 
@@ -14,7 +15,8 @@ from .sources import Row
 class Kept:
     """What a store remembers at its start; the journal's columns are not in the summaries yet.
 
-    damaged: how many samples of the journal could not be read, and were set aside.
+    damaged: how many samples of the journal could not be read, and were set aside; salvaged: what became
+    of the store if it was damaged.
     """
 
     devices: list[tuple[int, str]]
@@ -26,3 +28,4 @@ class Kept:
     last_signal: int
     last_event: int
     damaged: int
+    salvaged: Salvaged | None = None

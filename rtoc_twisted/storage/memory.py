@@ -30,7 +30,7 @@ from .catalog import split, summarize
 from .commit import Commit, stored
 from .documents import from_text, to_text
 from .known import Known
-from .select import EMPTY, Run, bounds, fresh, new_epoch, told, view
+from .select import EMPTY, Run, bounds, check_room, fresh, new_epoch, told, view
 from .sums import sum_up
 
 Added = Callable[[FloatColumn, FloatColumn], None]
@@ -68,6 +68,8 @@ class MemoryStorage(Known):
     def append(self, ids: Sequence[int], x: Sequence[float], y: Sequence[float]) -> Commit:
         """Take values; they are stored when this returns."""
         columns = (np.array(ids, np.uint32), np.array(x, np.float64), np.array(y, np.float64))
+        if len({len(column) for column in columns}) > 1:
+            raise ValueError("these are no columns: they differ in length")
         for number, part_x, part_y in split(*columns):
             if number in self._catalog.by_id:
                 self._runs.setdefault(number, []).append((part_x, part_y))
@@ -99,9 +101,16 @@ class MemoryStorage(Known):
         added(new_x, new_y)
         return commit
 
-    def read(self, requests: Sequence[tuple[int, Window]]) -> Deferred[list[Columns]]:
+    def read(
+        self, requests: Sequence[tuple[int, Window]], limit: int | None = None
+    ) -> Deferred[list[Columns]]:
         """Fire with the samples of each request."""
-        return execute(lambda: [self._read_one(*request) for request in requests])
+        return execute(self._read_all, requests, limit)
+
+    def _read_all(self, requests: Sequence[tuple[int, Window]], limit: int | None) -> list[Columns]:
+        found = [self._read_one(*request) for request in requests]
+        check_room(sum(len(columns.x) for columns in found), limit)
+        return found
 
     def _read_one(self, signal_id: int, window: Window) -> Columns:
         run, epoch = self._run(signal_id), self._epochs.get(signal_id)
@@ -161,10 +170,14 @@ class MemoryStorage(Known):
         self._events[kept.number] = (signal_id, kept)
         return kept, stored()
 
-    def events(self, ids: Sequence[int] | None = None, limit: int | None = None) -> Deferred[list[Event]]:
-        """Fire with the newest events, oldest first."""
+    def events(
+        self, ids: Sequence[int] | None = None, limit: int | None = None, after: int | None = None
+    ) -> Deferred[list[Event]]:
+        """Fire with the newest events, or the oldest after a number; oldest first."""
         wanted = None if ids is None else set(ids)
         found = [event for number, event in self._events.values() if wanted is None or number in wanted]
+        if after is not None:
+            return succeed([event for event in found if event.number > after][:limit])
         return succeed(found if limit is None else found[max(0, len(found) - limit) :])
 
     def remove_events(self, numbers: Sequence[int] | None) -> Deferred[int]:

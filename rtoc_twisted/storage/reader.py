@@ -9,23 +9,30 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from ..errors import BadValue, Damaged
-from ..model import Buckets, Columns, Event, FloatColumn, SignalName, SignalSummary, Sums, Window
+from ..model import Buckets, Columns, Event, SignalName, Sums, Window
 from .aggregate import partials
-from .blobs import unpack_journal
-from .catalog import IdColumn, split
+from .catalog import split
 from .documents import from_text
+from .drawing import Drawn, Packed, draw_next, pack_next
+from .rows import read_rows
 from .runs import Runs
-from .select import EMPTY, NOTHING, Run, bounds, told, view
+from .select import EMPTY, NOTHING, Run, bounds, check_room, told, view
 from .summing import Summing
 from .sums import sum_up
 
 _NAN = float("nan")
 _ENDLESS = 2**63 - 1
+
+_EVENTS = (
+    "SELECT e.id, d.name, s.name, e.text, e.x, e.priority, e.action_id, e.value FROM events e"
+    " JOIN signals s ON s.id = e.signal_id JOIN devices d ON d.id = s.device_id"
+    " WHERE (?1 IS NULL OR e.signal_id IN (SELECT value FROM json_each(?1))) AND e.id > ?3 ORDER BY e.id "
+)
 
 _Found = TypeVar("_Found", Columns, Sums)
 
@@ -33,10 +40,14 @@ _Found = TypeVar("_Found", Columns, Sums)
 class Reader:
     """A connection to the file, which is made if it is missing.
 
-    synchronous: SQLite's word for when a commit is safe, for who writes.
+    synchronous: SQLite's word for when a commit is safe, for who writes; damage_found: called, in whatever
+    thread reads, where rows of the journal are damaged, which are left out.
     """
 
-    def __init__(self, path: Path, synchronous: str = "NORMAL") -> None:
+    def __init__(
+        self, path: Path, synchronous: str = "NORMAL", damage_found: Callable[[], object] = lambda: None
+    ) -> None:
+        self.damage_found = damage_found
         self._sql = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
         try:
             self._sql.execute("PRAGMA journal_mode = WAL")
@@ -46,17 +57,33 @@ class Reader:
             self._sql.close()
             raise
 
+    def checkpoint(self) -> None:
+        """Copy what is in the log into the file, so that the log begins anew; waits for the disk.
+
+        What somebody reads just now, or writes meanwhile, stays in the log until the next checkpoint.
+        """
+        self._sql.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
     def close(self) -> None:
         """Let the file go."""
         self._sql.close()
 
-    def read(self, requests: Sequence[tuple[int, Window]]) -> list[Columns]:
-        """Return the samples of each request, all out of one snapshot."""
+    def next_made(self, widths: Sequence[float]) -> Packed | Drawn | None:
+        """Return the next chunk packed, else the next one's rollups; None if there is nothing to be made."""
+        return pack_next(self._sql, widths) or draw_next(self._sql, widths)
+
+    def read(self, requests: Sequence[tuple[int, Window]], limit: int | None = None) -> list[Columns]:
+        """Return the samples of each request, all out of one snapshot; TooLarge past so many of them."""
+        found: list[Columns] = []
+        samples = 0
         with self._snapshot():
             journal = self._journal_of({number for number, _ in requests})
-            return [
-                self._read_one(number, window, journal.get(number, NOTHING)) for number, window in requests
-            ]
+            for number, window in requests:
+                room = None if limit is None else limit - samples
+                found.append(self._read_one(number, window, journal.get(number, NOTHING), room))
+                samples += len(found[-1].x)
+                check_room(samples, limit)
+        return found
 
     def aggregate(self, requests: Sequence[tuple[int, Window, Buckets]]) -> list[Sums]:
         """Return the sums of each request, all out of one snapshot."""
@@ -72,8 +99,11 @@ class Reader:
         finally:
             self._sql.execute("COMMIT")
 
-    def _read_one(self, signal_id: int, window: Window, newer: Run) -> Columns:
-        """Return what a window shows of a signal. newer: its samples that are in the journal."""
+    def _read_one(self, signal_id: int, window: Window, newer: Run, room: int | None = None) -> Columns:
+        """Return what a window shows of a signal.
+
+        newer: its samples that are in the journal; room: TooLarge as soon as there are more samples.
+        """
         row = self._sql.execute(
             "SELECT x_min, x_max, epoch, dropped FROM signals WHERE id = ?", (signal_id,)
         ).fetchone()
@@ -81,7 +111,7 @@ class Reader:
             return Columns(EMPTY, EMPTY, _NAN, _NAN)
         (low, high), (epoch, oldest) = zip(row[:2], bounds(newer.x), strict=True), row[2:]
         x_range = _extreme(np.fmin, low), _extreme(np.fmax, high)
-        chunks = Runs(self._sql, signal_id)
+        chunks = Runs(self._sql, signal_id, room)
         try:
             runs = [*chunks.read(window, epoch, oldest, newer.recorded), newer]
             columns = view(runs, window, *x_range, epoch, oldest)
@@ -94,39 +124,25 @@ class Reader:
         newer = newer.within(window)
         newest = partials(newer.x, newer.y, buckets.width, buckets.origin)
         sums = sum_up(chain(chunks.chunks(), (newest,)), buckets)
+        sums = replace(sums, left_out=chunks.left_out)
         return told(_with_damage(sums, chunks.damaged), window)
 
     def _journal_of(self, ids: set[int]) -> dict[int, Run]:
-        rows = self._sql.execute(
+        found = self._sql.execute(
             "SELECT id, folded FROM signals WHERE id IN (SELECT value FROM json_each(?))",
             (json.dumps(sorted(ids)),),
         ).fetchall()
-        return {number: Run(x, y, len(x)) for number, x, y in split(*self._journal(dict(rows)))}
+        rows = read_rows(self._sql, dict(found))
+        if rows.damaged:
+            self.damage_found()
+        return {number: Run(x, y, len(x)) for number, x, y in split(rows.ids, rows.x, rows.y)}
 
-    def _journal(self, folded: dict[int, int]) -> tuple[IdColumn, FloatColumn, FloatColumn]:
-        """Return the journal's columns of these signals, less what is folded already."""
-        seqs, blocks = [], []
-        for seq, data in self._sql.execute("SELECT seq, data FROM journal ORDER BY seq"):
-            blocks.append(unpack_journal(data))
-            seqs.append(seq)
-        if not blocks or not folded:
-            return np.empty(0, np.uint32), np.empty(0), np.empty(0)
-        ids, x, y = (np.concatenate(columns) for columns in zip(*blocks, strict=True))
-        rows = np.repeat(np.array(seqs), [len(block[0]) for block in blocks])
-        upto = np.full(max(int(ids.max()), *folded) + 1, np.iinfo(np.int64).max)
-        upto[list(folded)] = list(folded.values())
-        keep = rows > upto[ids]
-        return ids[keep], x[keep], y[keep]
-
-    def events(self, ids: Sequence[int] | None, limit: int | None) -> list[Event]:
-        """Return the newest events (of these signals), oldest first."""
+    def events(self, ids: Sequence[int] | None, limit: int | None, after: int | None) -> list[Event]:
+        """Return the newest events (of these signals), or the oldest after a number; oldest first."""
         limit = _ENDLESS if limit is None else min(max(limit, 0), _ENDLESS)
         rows = self._sql.execute(
-            "SELECT e.id, d.name, s.name, e.text, e.x, e.priority, e.action_id, e.value FROM events e"
-            " JOIN signals s ON s.id = e.signal_id JOIN devices d ON d.id = s.device_id"
-            " WHERE ?1 IS NULL OR e.signal_id IN (SELECT value FROM json_each(?1))"
-            " ORDER BY e.id DESC LIMIT ?2",
-            (None if ids is None else json.dumps(list(ids)), limit),
+            _EVENTS + ("DESC LIMIT ?2" if after is None else "LIMIT ?2"),
+            (None if ids is None else json.dumps(list(ids)), limit, after or 0),
         ).fetchall()
         return [
             Event(
@@ -138,17 +154,8 @@ class Reader:
                 from_text(value),
                 number,
             )
-            for number, device, name, text, x, priority, action_id, value in reversed(rows)
+            for number, device, name, text, x, priority, action_id, value in sorted(rows)
         ]
-
-
-def summary_of(row: Sequence[Any]) -> SignalSummary | None:
-    """Return the summary that a row of figures tells; None where there are no samples."""
-    count, *figures = row
-    # SQLite has no NaN: it keeps NULL instead.
-    return (
-        SignalSummary(count, *(_NAN if figure is None else figure for figure in figures)) if count else None
-    )
 
 
 def _with_damage(found: _Found, count: int) -> _Found:

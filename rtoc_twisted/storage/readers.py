@@ -15,10 +15,14 @@ _T = TypeVar("_T")
 
 
 class Readers:
-    """As many connections to one file as there are threads that read at a time; opened when needed."""
+    """As many connections to one file as there are threads that read at a time; opened when needed.
 
-    def __init__(self, path: Path) -> None:
+    damage_found: see Reader.
+    """
+
+    def __init__(self, path: Path, damage_found: Callable[[], object] = lambda: None) -> None:
         self._path = path
+        self._damage_found = damage_found
         self._idle: deque[Reader] = deque()
         self._closed = False
 
@@ -43,7 +47,7 @@ class Readers:
         try:
             return self._idle.pop()
         except IndexError:
-            return Reader(self._path)
+            return Reader(self._path, damage_found=self._damage_found)
 
     def close(self) -> None:
         """Close the connections, those in use as soon as they are done."""

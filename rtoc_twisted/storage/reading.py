@@ -14,8 +14,8 @@ from ..errors import Damaged, RTOCError, TooLarge
 from ..interfaces import ICommandSource, IConnection, IEvents, IStorage
 from ..model import HIDDEN_DEVICE, Columns, FloatColumn, Permission, Signal, SignalName, Sums, Window
 from ..wire.answer import Partly
-from ..wire.answers import session_event, session_signal
-from ..wire.codec import Column, ExactColumn
+from ..wire.answers import EVENTS_AT_ONCE, session_event, session_signal
+from ..wire.codec import Column, CountColumn, ExactColumn
 from ..wire.request import lenient
 from .windows import FUNCTIONS, Wanted, cursor_text, wanted_of
 
@@ -47,9 +47,7 @@ class _Answered:
             return
         x, y = _told(wanted, columns.x), _told(wanted, columns.y)
         self._put("signals", key, [x, y, signal.unit, signal.id, columns.x_min, columns.x_max])
-        if columns.decimated:
-            points = len(columns.x)
-            self._put("decimated", key, {"points": points, "of": points + columns.left_out})
+        self._put_decimated(key, len(columns.x), columns.left_out)
         if columns.cursor is not None:
             self._put("pages", key, {"after": cursor_text(columns.cursor), "more": columns.more})
 
@@ -58,9 +56,14 @@ class _Answered:
         key = signal.name.key
         if sums.error is not None and not self._is_partly(sums.error, "aggregate.width", key):
             return
-        columns = {name: _told(wanted, getattr(sums, FUNCTIONS[name])) for name in wanted.functions}
+        columns = {name: _told(wanted, getattr(sums, FUNCTIONS[name]), name) for name in wanted.functions}
         width = None if wanted.buckets is None else wanted.buckets.width
         self._put("aggregates", key, {"width": width, "x": _told(wanted, sums.start), **columns})
+        self._put_decimated(key, int(sums.count.sum()), sums.left_out)
+
+    def _put_decimated(self, key: str, points: int, left_out: int) -> None:
+        if left_out:
+            self._put("decimated", key, {"points": points, "of": points + left_out})
 
     def _is_partly(self, error: RTOCError, path: str, key: str) -> bool:
         """Take note of an error; return whether there is something to answer all the same."""
@@ -76,8 +79,10 @@ class _Answered:
         return Partly(self._values, self._errors)
 
 
-def _told(wanted: Wanted, values: FloatColumn) -> Column | ExactColumn:
-    return ExactColumn(values) if wanted.exact else Column(values)
+def _told(wanted: Wanted, values: FloatColumn, function: str = "") -> Column:
+    if wanted.exact:
+        return ExactColumn(values)
+    return CountColumn(values) if function == "count" else Column(values)
 
 
 def _named(error: RTOCError, where: str, key: str) -> RTOCError:
@@ -164,14 +169,14 @@ class ReadingCommands:
         known = [(request.signal, request.wanted) for request in requests if request.signal is not None]
         samples = [(signal, wanted) for signal, wanted in known if wanted.buckets is None]
         sums = [(signal, wanted, wanted.buckets) for signal, wanted in known if wanted.buckets is not None]
-        least = sum(self._at_least(signal, wanted.window) for signal, wanted in samples)
-        if least > self._max_points:
-            raise TooLarge(
-                f"getSignal: {least} samples are more than an answer may hold ({self._max_points}): "
-                "ask for a window (xmin, xmax), for fewer points (maxN), for pages (limit) or for an export"
-            )
+        if sum(self._at_least(signal, wanted.window) for signal, wanted in samples) > self._max_points:
+            raise self._too_large()
         answered = _Answered(requests)
-        read = yield self._storage.read([(signal.id, wanted.window) for signal, wanted in samples])
+        windows = [(signal.id, wanted.window) for signal, wanted in samples]
+        try:
+            read = yield self._storage.read(windows, self._max_points)
+        except TooLarge:
+            raise self._too_large() from None
         for (signal, wanted), columns in zip(samples, read, strict=True):
             answered.add_samples(signal, wanted, columns)
         if sums:
@@ -181,6 +186,12 @@ class ReadingCommands:
             for (signal, wanted, _), summed in zip(sums, read, strict=True):
                 answered.add_sums(signal, wanted, summed)
         return answered.result()
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(
+            f"getSignal: there are more samples than an answer may hold ({self._max_points}): ask for a "
+            "smaller window (xmin, xmax), fewer points (maxN), pages (limit), or sums (aggregate)"
+        )
 
     def _at_least(self, signal: Signal, window: Window) -> int:
         """Return how many samples a read answers, as far as that is known without reading."""
@@ -204,7 +215,7 @@ class ReadingCommands:
                 f"getSession: more than {self._max_points} samples are at hand: use getSignal or an export"
             )
         columns = yield self._storage.read([(signal.id, at_hand) for signal in signals])
-        events = yield self._events.query(None, None)
+        events = yield self._events.query(None, EVENTS_AT_ONCE + 1)
         by_name = {signal.name: signal for signal in self._storage.signals()}
         session = {
             "maxLength": length,
@@ -213,7 +224,7 @@ class ReadingCommands:
             },
             "events": {
                 event.number: session_event(by_name[event.name], event)
-                for event in events
+                for event in events[-EVENTS_AT_ONCE:]
                 if event.name in by_name
             },
             "devices": {signal.device_id: signal.name.device for signal in by_name.values()},
@@ -223,7 +234,8 @@ class ReadingCommands:
             for signal, part in zip(signals, columns, strict=True)
             if part.error is not None
         ]
-        return Partly({"session": session, "getSession": session}, errors)
+        left_out = {"eventsLeftOut": True} if len(events) > EVENTS_AT_ONCE else {}
+        return Partly({"session": session, "getSession": session, **left_out}, errors)
 
 
 def resolved(storage: IStorage, keys: Any) -> dict[str, Signal]:

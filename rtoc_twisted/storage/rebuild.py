@@ -167,14 +167,14 @@ class Rebuild:
         elif table.name == "journal":
             self._bad_commits += 1
         elif table.name == "chunks":
-            self._set_aside(values)
+            self._set_aside(number, values)
 
-    def _set_aside(self, values: Sequence[Value]) -> None:
-        """Keep a damaged chunk in the table `lost`."""
+    def _set_aside(self, number: int, values: Sequence[Value]) -> None:
+        """Keep a damaged chunk in the table `lost`, under its number."""
         self._sql.execute(
-            "INSERT INTO lost (signal_id, samples, x_min, x_max, packed, data, moment)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (*values[1:], self._moment),
+            "INSERT OR IGNORE INTO lost (id, signal_id, samples, x_min, x_max, packed, data, moment)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (number, *values[1:], self._moment),
         )
 
     def _repair_catalog(self) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 
 from ..errors import StorageFailed
 from ..model import FloatColumn, Window
 from .blobs import read_plain, unpack_chunk
-from .select import EMPTY, Run, span
+from .select import EMPTY, Run, check_room, span
 
 OUTLINE_RATIO = 32
 """How many samples of a chunk one of its outline stands for."""
@@ -24,23 +26,32 @@ IN_WINDOW = (
 )
 """Which chunks may hold samples of a window; takes the signal's id, x_min and x_max."""
 
+_INSIDE = (
+    "SELECT coalesce(sum(samples), 0) FROM chunks WHERE signal_id = ?1 AND packed <> 2"
+    " AND (?2 IS NULL OR x_min > ?2) AND (?3 IS NULL OR x_max <= ?3)"
+)
+"""How many samples there are in the chunks within a window that have not retired; takes the same."""
+
 
 class Runs:
     """Reads chunks of a signal as runs, in the order of arrival.
 
-    `damaged` counts the samples of those that cannot be read, whose runs are empty.
+    `damaged` counts the samples of those that cannot be read, whose runs are empty. room: how many samples
+    of bounds of x there may be.
     """
 
-    def __init__(self, sql: sqlite3.Connection, signal_id: int) -> None:
+    def __init__(self, sql: sqlite3.Connection, signal_id: int, room: int | None = None) -> None:
         self._sql = sql
         self._signal_id = signal_id
+        self._room = room
         self.damaged = 0
 
     def read(self, window: Window, epoch: int, oldest: int, newer: int) -> list[Run]:
         """Return what a window needs of the chunks, the runs that matter to its ordinals with their length.
 
         oldest: the ordinal of the first sample; newer: how many samples there are after the chunks.
-        Raises BadValue where the window is a page after a cursor that has no meaning here.
+        Raises BadValue where the window is a page after a cursor that has no meaning here, TooLarge where
+        there is no room for what is between bounds of x.
         """
         if window.page is not None:
             places = self._places()
@@ -56,11 +67,21 @@ class Runs:
             outlined = self._outlined(window, window.max_points)
             if outlined is not None:
                 return outlined
+        room = self._room if window.max_points is None else None
+        bounds = (self._signal_id, window.x_min, window.x_max)
+        if room is not None:
+            (surely,) = self._sql.execute(_INSIDE, bounds).fetchone()
+            check_room(surely, room)
         rows = self._sql.execute(
             "SELECT samples, packed, data" + IN_WINDOW,  # noqa: S608 - a constant of ours
-            (self._signal_id, window.x_min, window.x_max),
+            bounds,
         )
-        return [self._run(*row) for row in rows]
+        runs, found = [], 0
+        for row in rows:
+            runs.append(self._run(*row).within(window))
+            found += len(runs[-1].x)
+            check_room(found, room)
+        return runs
 
     def _outlined(self, window: Window, max_points: int) -> list[Run] | None:
         """Return the outlines of the chunks within the window, and the chunks at its edges.
@@ -73,18 +94,22 @@ class Runs:
         ).fetchall()
         if sum(row[1] for row in rows) < max_points * OUTLINE_RATIO * FINER:
             return None
+        outlines = self._outlines([number for number, _, low, high in rows if is_inside(window, low, high)])
         return [
-            (is_inside(window, low, high) and self._outline(number, samples)) or self.chunk(number)
-            for number, samples, low, high in rows
+            Run(*outlines[number], samples) if number in outlines else self.chunk(number)
+            for number, samples, _, _ in rows
         ]
 
-    def _outline(self, number: int, samples: int) -> Run | None:
-        """Return a chunk's outline; None where there is none that can be read."""
-        row = self._sql.execute("SELECT data FROM outlines WHERE chunk_id = ?", (number,)).fetchone()
-        try:
-            return row and Run(*read_plain(row[0]), samples)
-        except StorageFailed:
-            return None
+    def _outlines(self, numbers: list[int]) -> dict[int, tuple[FloatColumn, FloatColumn]]:
+        """Return the outlines of chunks, as far as there are any that can be read."""
+        outlines = {}
+        for number, data in self._sql.execute(
+            "SELECT chunk_id, data FROM outlines WHERE chunk_id IN (SELECT value FROM json_each(?))",
+            (json.dumps(numbers),),
+        ):
+            with suppress(StorageFailed):
+                outlines[number] = read_plain(data)
+        return outlines
 
     def chunk(self, number: int) -> Run:
         """Return a chunk."""

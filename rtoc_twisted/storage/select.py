@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..errors import BadValue
+from ..errors import BadValue, TooLarge
 from ..model import Columns, Cursor, FloatColumn, Hold, Sums, Window
 from .decimate import decimate
 
@@ -110,6 +110,12 @@ def told(found: _Found, window: Window) -> _Found:
     if found.error is not None and not window.partly:
         raise found.error
     return found
+
+
+def check_room(samples: int, limit: int | None) -> None:
+    """Raise TooLarge if there are more samples to answer than that."""
+    if limit is not None and samples > limit:
+        raise TooLarge(f"there are more samples than an answer may hold ({limit})")
 
 
 def joined(columns: Sequence[FloatColumn]) -> FloatColumn:

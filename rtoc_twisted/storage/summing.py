@@ -13,12 +13,16 @@ from ..model import Buckets, Window
 from .aggregate import Partials, coarsen, partials
 from .rollups import unpack_rollup
 from .runs import IN_WINDOW, Runs, is_inside
+from .select import Run
 
 _RETIRED = 2
 
 
 class Summing:
-    """Sums up the chunks of a signal. `damaged` counts samples that cannot be read."""
+    """Sums up the chunks of a signal.
+
+    `left_out` counts samples of the window that are not in the sums, because they are gone or damaged.
+    """
 
     def __init__(self, sql: sqlite3.Connection, signal_id: int, window: Window, buckets: Buckets) -> None:
         self._sql = sql
@@ -27,6 +31,7 @@ class Summing:
         self._buckets = buckets
         self._runs = Runs(sql, signal_id)
         self._damaged = 0
+        self.left_out = 0
 
     @property
     def damaged(self) -> int:
@@ -42,17 +47,23 @@ class Summing:
         ).fetchall()
         for number, samples, low, high, packed in rows:
             retired = packed == _RETIRED
-            fitting = self._fitting(number) if retired or is_inside(window, low, high) else []
+            widths = self._widths(number) if retired or is_inside(window, low, high) else []
+            fitting = self._fitting(widths)
             rolled = self._rolled(number, fitting)
             if rolled is not None:
                 yield rolled
-            elif not retired:
-                run = self._runs.chunk(number).within(window)
-                yield partials(run.x, run.y, self._buckets.width, self._buckets.origin)
-            elif fitting:
+            elif fitting and retired:
                 self._damaged += samples
+                self.left_out += samples
+            elif widths and retired:
+                raise BadValue(_explain(widths))
             else:
-                raise BadValue(self._explain(number))
+                # Of a chunk too sparse for any rollup, what is left is all that there is.
+                yield self._summed(self._runs.chunk(number).within(window))
+
+    def _summed(self, run: Run) -> Partials:
+        self.left_out += run.recorded - len(run.x)
+        return partials(run.x, run.y, self._buckets.width, self._buckets.origin)
 
     def _widths(self, number: int) -> list[float]:
         """Return the widths of a chunk's rollups, the widest first."""
@@ -61,14 +72,10 @@ class Summing:
         )
         return [width for (width,) in rows]
 
-    def _fitting(self, number: int) -> list[float]:
-        """Return the widths of those rollups whose buckets each lie within one of ours."""
+    def _fitting(self, widths: list[float]) -> list[float]:
+        """Return those of the widths whose buckets each lie within one of ours."""
         width, origin = self._buckets.width, self._buckets.origin
-        return [
-            finer
-            for finer in self._widths(number)
-            if not math.fmod(width, finer) and not math.fmod(origin, finer)
-        ]
+        return [finer for finer in widths if not math.fmod(width, finer) and not math.fmod(origin, finer)]
 
     def _rolled(self, number: int, widths: list[float]) -> Partials | None:
         """Return the sums of a chunk out of the first of these rollups that can be read."""
@@ -93,6 +100,7 @@ class Summing:
             keep &= rollup.start <= self._window.x_max
         return rollup if keep.all() else rollup.take(keep)
 
-    def _explain(self, number: int) -> str:
-        widths = ", ".join(f"{width:g}" for width in reversed(self._widths(number)))
-        return f"single samples are gone: expected a multiple of one of {widths or 'no width'} (origin, too)"
+
+def _explain(widths: list[float]) -> str:
+    told = ", ".join(f"{width:g}" for width in reversed(widths))
+    return f"single samples are gone: expected a multiple of one of {told} (origin, too)"

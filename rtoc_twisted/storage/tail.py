@@ -8,6 +8,7 @@ import numpy as np
 
 from ..model import FloatColumn
 from .catalog import IdColumn
+from .rows import Rows
 
 _Columns = tuple[IdColumn, FloatColumn, FloatColumn]
 
@@ -47,14 +48,14 @@ class Tail:
         """Return the number of the first row, None where the tail does not know it."""
         return self._rows[0][0] if self._rows else None
 
-    def columns(self, folded: Mapping[int, int]) -> _Columns:
-        """Return the columns of all rows in one, less what `folded` says of signals: up to which row."""
+    def rows(self, folded: Mapping[int, int]) -> Rows:
+        """Return all rows, less what `folded` says of signals: up to which row they are in chunks."""
         rows = self._rows or []
         ids, x, y = (np.concatenate(parts) for parts in zip(*(columns for _, columns in rows), strict=True))
-        if not folded:
-            return ids, x, y
         seqs = np.repeat([seq for seq, _ in rows], [len(columns[0]) for _, columns in rows])
+        if not folded:
+            return Rows(ids, x, y, seqs)
         keep = np.ones(len(ids), dtype=bool)
         for number, upto in folded.items():
             keep &= (ids != number) | (seqs > upto)
-        return ids[keep], x[keep], y[keep]
+        return Rows(ids[keep], x[keep], y[keep], seqs[keep])

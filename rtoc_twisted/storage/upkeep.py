@@ -1,4 +1,4 @@
-"""What the writer does between commits: fold, pack, draw rollups, make room; a step at a time."""
+"""What is done between commits: fold, pack, draw rollups, make room; a step at a time."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from .database import Database
+from .drawing import Drawn, Packed
 from .quiet import Quiet
 from .reserve import is_full
 from .thrift import Drop, Thrift
@@ -21,12 +23,16 @@ LOOK_SECONDS = 60.0
 _A_STEP = 65_536
 DRAWN_TOGETHER = 32
 TELL_SECONDS = 3600.0
+ROOMY = 64 << 20
+"""Free bytes of a disk with which nobody has to look after each page."""
 
 
 class Upkeep:
     """Gives the writer its steps; each waits behind the commits that have come meanwhile.
 
-    post: calls a function in the reactor's thread; commits: returns how many there were. drop: lets a
+    What takes long and no writer, to pack and to draw, is done in another thread: the writer puts it in.
+    post: calls a function in the reactor's thread; commits: returns how many there were. make: returns what
+    can be made of the next chunk, empty_log: does a checkpoint, each in a thread of a pool. drop: lets a
     commit drop chunks, fires when it is done; disk: returns the free bytes of the disk; tell: called in the
     reactor's thread, at most once an hour for each kind of news.
     """
@@ -40,6 +46,8 @@ class Upkeep:
         writer: Worker,
         post: Callable[..., object],
         commits: Callable[[], int],
+        make: Callable[[], Deferred[Packed | Drawn | None]],
+        empty_log: Callable[[], Deferred[None]],
         thrift: Thrift,
         drop: Callable[[Drop], Deferred[None]],
         disk: Callable[[], int],
@@ -52,7 +60,10 @@ class Upkeep:
         self._folding = False
         self._checkpointing = False
         self._stopped = False
-        self._packing = Quiet(clock, commits, lambda: writer.do(self._pack))
+        self._packing = Quiet(clock, commits, self._make_next)
+        self._make = make
+        self._making = False
+        self._empty_log = empty_log
         self._thrift = thrift
         self._drop = drop
         self._disk = disk
@@ -60,7 +71,7 @@ class Upkeep:
         self._told: dict[str, float] = {}
         self._saving = False
         self._full = False
-        self._drawn = 0
+        self._made = 0
         self._next_look: IDelayedCall = clock.callLater(LOOK_SECONDS, self._look_again)
 
     def look(self) -> None:
@@ -73,8 +84,12 @@ class Upkeep:
     def _look(self) -> None:
         if not self._checkpointing and self._database.checkpoint_is_due:
             self._checkpointing = True
-            self._writer.do(self._checkpoint)
-        if not self._folding and self._database.fold_is_due:
+            if self._disk() < ROOMY:
+                # Every page that comes meanwhile would make the log larger, and it has to fit into the file.
+                self._writer.do(self._checkpoint)
+            else:
+                self._post(self._begin_checkpoint)
+        if not self._folding and self._database.journal.fold_is_due:
             self._folding = True
             self._writer.do(self._fold)
 
@@ -87,7 +102,15 @@ class Upkeep:
         self._packing.ask()
         self._writer.do(self._begin_saving)
 
+    def _begin_checkpoint(self) -> None:
+        # Most of it beside the writer; the log begins anew only if nobody writes at its end. What hinders
+        # the first hinders the second, which tells it.
+        if not self._stopped:
+            self._empty_log().addBoth(lambda _: self._writer.do(self._checkpoint))
+
     def _checkpoint(self) -> None:
+        if self._stopped:
+            return
         try:
             self._database.checkpoint()
         except Exception as problem:
@@ -117,28 +140,42 @@ class Upkeep:
         if not self._stopped:
             self._packing.ask()
 
-    def _pack(self) -> None:
+    def _make_next(self) -> None:
+        if not self._making and not self._stopped:
+            self._making = True
+            self._make().addCallbacks(self._put_in, self._not_made)
+
+    def _put_in(self, made: Packed | Drawn | None) -> None:
+        if made is None or self._stopped:
+            self._making = False
+        else:
+            self._writer.do(lambda: self._enter(made))
+
+    def _enter(self, made: Packed | Drawn) -> None:
         if self._stopped:
             return
         try:
-            more = self._database.pack_step() or self._draw()
+            self._database.enter(made)
         except Exception as problem:
-            # Chunks are as good unpacked, only larger.
-            self._log_later("packing a chunk failed: {problem}", problem)
+            self._post(self._not_made, Failure(problem))
             return
-        if more:
-            self._writer.do(self._pack)
+        self._post(self._entered, made)
         self._stepped()
 
-    def _draw(self) -> bool:
-        """Draw the rollups of a chunk; return whether to go on. After some, it waits for quiet again."""
-        with self._database.transaction():
-            more = self._database.chunks.draw_one()
-        self._drawn += more
-        if more and self._drawn % DRAWN_TOGETHER == 0:
-            self._post(self._folded)
-            return False
-        return more
+    def _entered(self, made: Packed | Drawn) -> None:
+        self._making = False
+        self._made += isinstance(made, Drawn)
+        if isinstance(made, Drawn) and self._made % DRAWN_TOGETHER == 0:
+            # Of what was recorded in years there may be very many: after some it waits for quiet again.
+            self._folded()
+        else:
+            self._make_next()
+
+    def _not_made(self, failure: Failure) -> None:
+        # Chunks are as good unpacked, only larger.
+        self._making = False
+        if not self._stopped:
+            self._log.error("packing a chunk failed: {problem}", problem=failure.getErrorMessage())
 
     # Room: by rules, and where there is too little.
 
@@ -232,6 +269,8 @@ class Upkeep:
             "chunks_retired": thrift.retired,
             "chunks_dropped": thrift.dropped,
             "bytes_live": thrift.live,
+            "folds": self._database.journal.folds,
+            "checkpoints": self._database.checkpoints,
         }
 
     def _log_later(self, words: str, problem: Exception) -> None:

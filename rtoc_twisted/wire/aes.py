@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.padding import PKCS7
 
 KEY_LENGTH = 16
-_BLOCK_BITS = 128
+_BLOCK = 16
 _IV_LENGTH = 16
 
 
@@ -28,10 +28,11 @@ def cipher_key(hashed: str) -> bytes:
 def encrypt(key: bytes, plain: bytes, iv: bytes | None = None) -> bytes:
     """Return base64(IV + AES-128-CBC(PKCS7(plain))); a random IV unless one is given."""
     iv = os.urandom(_IV_LENGTH) if iv is None else iv
-    padder = PKCS7(_BLOCK_BITS).padder()
     encryptor = Cipher(algorithms.AES(key), modes.CBC(iv)).encryptor()
-    padded = padder.update(plain) + padder.finalize()
-    return base64.b64encode(iv + encryptor.update(padded) + encryptor.finalize())
+    # PKCS7 is RFC 5652 section 6.3. An answer may be large: no copy of it is made that is not needed.
+    padding = _BLOCK - len(plain) % _BLOCK
+    sealed = iv + encryptor.update(plain + bytes((padding,)) * padding) + encryptor.finalize()
+    return binascii.b2a_base64(sealed, newline=False)
 
 
 def decrypt(key: bytes, frame: bytes) -> bytes | None:
@@ -41,7 +42,7 @@ def decrypt(key: bytes, frame: bytes) -> bytes | None:
         iv, body = raw[:_IV_LENGTH], raw[_IV_LENGTH:]
         decryptor = Cipher(algorithms.AES(key), modes.CBC(iv)).decryptor()
         padded = decryptor.update(body) + decryptor.finalize()
-        unpadder = PKCS7(_BLOCK_BITS).unpadder()
+        unpadder = PKCS7(_BLOCK * 8).unpadder()
         return unpadder.update(padded) + unpadder.finalize()
     except (binascii.Error, ValueError):
         return None

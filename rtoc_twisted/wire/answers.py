@@ -65,6 +65,10 @@ def event_raised(event: Event) -> Message:
     )
 
 
+EVENTS_AT_ONCE = 10_000
+"""Events in an answer at most; so many are told within a few milliseconds."""
+
+
 def event_row(event: Event) -> list[Any]:
     """Return an event as getEventList and getEvent list it."""
     return [
@@ -127,6 +131,10 @@ class Pushes:
     def of_signal(self, signal: Signal) -> Message:
         """Return the push of a new signal."""
         return self._of(signal, signal_added)
+
+    def of_plugins(self, plugins: Mapping[str, Any]) -> Message:
+        """Return the push of how plugins are now."""
+        return self._of(plugins, plugins_changed)
 
     def _of(self, fact: Any, make: Any) -> Message:
         if self._fact is not fact:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import msgspec
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from ..errors import BadValue
 from ..interfaces import IStream
@@ -36,7 +37,8 @@ _MARK = os.urandom(16)
 _JSON_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 
 _MSGPACK_FLOAT = np.dtype([("head", "u1"), ("value", ">f8")])
-_FLOAT64, _NIL = 0xCB, 0xC0
+_MSGPACK_INTEGER = np.dtype([("head", "u1"), ("value", ">i8")])
+_FLOAT64, _INT64, _NIL = 0xCB, 0xD3, 0xC0
 
 
 class Column:
@@ -45,7 +47,7 @@ class Column:
     __slots__ = ("values",)
 
     def __init__(self, values: FloatColumn) -> None:
-        self.values = values
+        self.values: NDArray[Any] = values
 
     def json_value(self) -> Any:
         """Return what orjson writes at once, for few numbers."""
@@ -81,9 +83,27 @@ class Column:
             else:
                 yield numbers.view(np.uint8).data
 
-    def _slices(self) -> Iterator[FloatColumn]:
+    def _slices(self) -> Iterator[NDArray[Any]]:
         for start in range(0, len(self.values), _SLICE):
             yield self.values[start : start + _SLICE]
+
+
+class CountColumn(Column):
+    """A column of whole numbers, which are answered as such."""
+
+    __slots__ = ()
+
+    def __init__(self, values: FloatColumn) -> None:
+        self.values = values.astype(np.int64)
+
+    def msgpack(self) -> Iterator[Part]:
+        """Yield it as a MessagePack array of int 64, in slices."""
+        yield _msgpack_header((0x90, 0xDC, 0xDD), 16, len(self.values))
+        for part in self._slices():
+            numbers = np.empty(len(part), _MSGPACK_INTEGER)
+            numbers["head"] = _INT64
+            numbers["value"] = part
+            yield numbers.view(np.uint8).data
 
 
 class ExactColumn(Column):
@@ -137,32 +157,45 @@ class Verbatim:
         self.json = json
 
 
+def _in_json(value: Any) -> Any:
+    """Return what orjson is to write for a value that it does not know; TypeError for long columns."""
+    if isinstance(value, Column) and len(value.values) <= _FEW:
+        return value.json_value()
+    if isinstance(value, Verbatim):
+        return orjson.Fragment(bytes(value.json))
+    raise TypeError(f"{type(value).__name__} is not for the wire")
+
+
+def _in_msgpack(value: Any) -> Any:
+    """Return what msgspec is to write for a value that it does not know; TypeError for long columns."""
+    if isinstance(value, Column) and len(value.values) <= _FEW:
+        return value.msgpack_value()
+    if isinstance(value, Verbatim):
+        return msgspec.json.decode(value.json)
+    raise TypeError(f"{type(value).__name__} is not for the wire")
+
+
+_MSGPACK = msgspec.msgpack.Encoder(enc_hook=_in_msgpack)
+
+
 class _Columns(list[Column]):
-    """The columns of a value, in the order in which its encoder met them and put a mark there instead."""
+    """The long columns of a value, in the order in which its encoder met them; marks stand there instead."""
 
     __slots__ = ()
 
     def in_json(self, value: Any) -> Any:
         """Return what orjson is to write for a value that it does not know."""
-        if isinstance(value, Column):
-            if len(value.values) <= _FEW:
-                return value.json_value()
+        if isinstance(value, Column) and len(value.values) > _FEW:
             self.append(value)
             return orjson.Fragment(_MARK)
-        if isinstance(value, Verbatim):
-            return orjson.Fragment(bytes(value.json))
-        raise TypeError(f"{type(value).__name__} is not for the wire")
+        return _in_json(value)
 
     def in_msgpack(self, value: Any) -> Any:
         """Return what msgspec is to write for a value that it does not know."""
-        if isinstance(value, Column):
-            if len(value.values) <= _FEW:
-                return value.msgpack_value()
+        if isinstance(value, Column) and len(value.values) > _FEW:
             self.append(value)
             return msgspec.Raw(_MARK)
-        if isinstance(value, Verbatim):
-            return msgspec.json.decode(value.json)
-        raise TypeError(f"{type(value).__name__} is not for the wire")
+        return _in_msgpack(value)
 
     def json_into(self, text: bytes) -> Iterator[Part]:
         """Yield a JSON text with the columns where their marks are."""
@@ -270,20 +303,34 @@ class AesDialect:
         return text_frame(aes.encrypt(self._key, message.payload()))
 
 
+# Nearly all messages are without a long column, and are to cost no more than their encoding. What fails for
+# another reason fails once more.
+
+
 def _json_frame(value: Any) -> bytes | Stream:
+    try:
+        return text_frame(orjson.dumps(value, _in_json, _JSON_OPTIONS))
+    except TypeError:
+        return _json_with_columns(value)
+
+
+def _json_with_columns(value: Any) -> bytes | Stream:
     columns = _Columns()
-    text = orjson.dumps(value, default=columns.in_json, option=_JSON_OPTIONS)
-    if not columns:
-        return text_frame(text)
+    text = orjson.dumps(value, columns.in_json, _JSON_OPTIONS)
     parts = columns.json_into(text)
     return columns.stream(TEXT, parts, text) or text_frame(b"".join(parts))
 
 
 def _msgpack_frame(value: Any) -> bytes | Stream:
+    try:
+        return binary_frame(_MSGPACK.encode(value))
+    except TypeError:
+        return _msgpack_with_columns(value)
+
+
+def _msgpack_with_columns(value: Any) -> bytes | Stream:
     columns = _Columns()
     text = msgspec.msgpack.encode(value, enc_hook=columns.in_msgpack)
-    if not columns:
-        return binary_frame(text)
     parts = columns.msgpack_into(text)
     return columns.stream(BINARY, parts, text) or binary_frame(b"".join(parts))
 

@@ -18,7 +18,7 @@ _MEDIUM, _LONG = 126, 127
 _LEAST_LONG = 1 << 16
 _MASK_BYTES = 4
 
-GATHERED = range(4096, 262_144)
+GATHERED = range(256, 262_144)
 """Bytes of an unfinished message that is waited for: below, it is no matter; above, to gather it costs more
 than to take it piece by piece."""
 

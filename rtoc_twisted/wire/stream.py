@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import tee
+from collections.abc import Iterator, Sequence
+from itertools import groupby, tee
+from typing import cast
 
 from zope.interface import implementer
 
@@ -40,3 +41,12 @@ class Stream:
             raise EOFError("the message broke off while it was encoded")
         self.done = bool(frame[0] & FIN)
         return frame
+
+
+def joined(frames: Sequence[bytes | IStream]) -> Iterator[bytes | IStream]:
+    """Yield the frames in their order, those between two streams as one run of bytes."""
+    for kind, run in groupby(frames, type):
+        if kind is bytes:
+            yield b"".join(cast("Iterator[bytes]", run))
+        else:
+            yield from run
