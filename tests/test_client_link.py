@@ -197,6 +197,25 @@ class LinkTests(SynchronousTestCase):
         for failure in self.run_with(reply, scenario):
             self.assertIsInstance(failure, ConnectionLost)
 
+    def test_a_connection_that_ends_while_a_request_is_being_sent(self) -> None:
+        async def main() -> None:
+            exchange = Exchange(with_answers())
+            async with exchange.client(reconnect=False) as client:
+                line = exchange.lines[0]
+
+                async def send(frame: str) -> None:
+                    # The reader hears of it before the sender does.
+                    line.cut()
+                    await asyncio.sleep(0)
+                    await asyncio.sleep(0)
+                    raise ConnectionLost("gone")
+
+                line.send = send  # type: ignore[method-assign]  # this line is spoiled
+                with self.assertRaises(ConnectionLost):
+                    await client.request({"getLatest": True})
+
+        asyncio.run(main())
+
     def test_without_reconnect_it_ends(self) -> None:
         async def scenario(client: Client, exchange: Exchange) -> None:
             stream = client.pushes()

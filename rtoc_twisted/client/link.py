@@ -179,7 +179,10 @@ class Link:
             try:
                 await transport.send(frame)
             except BaseException:
-                del self._pending[number]
+                # The reader may have noticed first, and failed it; nobody will wait for it.
+                self._pending.pop(number, None)
+                if not pending.cancel():
+                    pending.exception()
                 raise
         try:
             answer = await pending
