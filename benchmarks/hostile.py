@@ -39,8 +39,8 @@ class Plugin(LoggerPlugin):
 _WORK = {
     "Segfault": """
     def work(self):
-        self.stream(1, 'last words')
         time.sleep(0.2)
+        self.stream(1, 'last words')
         ctypes.string_at(0)
 """,
     # re holds the GIL for as long as it looks: with this, for longer than anybody lives.

@@ -189,6 +189,14 @@ class BackupTests(SynchronousTestCase):
             self.assertEqual(len(list(self.copies())), number + 1)
         self.assertEqual(list((self.directory / "backup").glob("*.json")), [])
 
+    def test_what_is_no_backup_is_refused(self) -> None:
+        before = sorted(self.directory.rglob("*"))
+        for now in ("Full", 1, [], {"full": True}):
+            (error,) = self.ask(now=now)["errors"]
+            self.assertEqual((error["key"], error["code"]), ("logger", "bad-value"))
+            self.assertIn("logger.backup.now", error["message"])
+        self.assertEqual(sorted(self.directory.rglob("*")), before)
+
     def test_a_session_is_as_it_was(self) -> None:
         self.assertEqual(self.ask(now=True)["logger"]["backup"], {"now": True})
         self.assertEqual(len(list((self.directory / "backup").glob("RTOC_*.json"))), 1)

@@ -85,6 +85,7 @@ PARAMETERS_ALIKE = {
     "plugin.samplerate",
     "plugin.call",
     "plugin.call.badtype",
+    "plugin.start2",
     "plugin.g.start",
     "samplerate.start",
     "samplerate.global",

@@ -21,7 +21,7 @@ from rtoc_twisted.plugins.child.api import LARGEST_FILE, LoggerPlugin
 from rtoc_twisted.plugins.child.columns import Series, series
 from rtoc_twisted.plugins.child.link import LONGEST, Link
 from rtoc_twisted.plugins.child.load import bind, make
-from rtoc_twisted.plugins.child.outlet import FULL, MOST_ENTRIES, SLICE, Outlet
+from rtoc_twisted.plugins.child.outlet import AT_ONCE, FULL, HOLD, MOST_ENTRIES, SLICE, Outlet
 from rtoc_twisted.plugins.child.timers import PerpetualTimer
 from rtoc_twisted.plugins.frames import LIMIT
 from rtoc_twisted.plugins.orders import (
@@ -50,7 +50,8 @@ class Pipe:
     def __init__(self) -> None:
         self.written: list[bytes] = []
         self.broken = False
-        self.outlet = Outlet(self.write)
+        self.now = NOW
+        self.outlet = Outlet(self.write, lambda: self.now)
 
     def write(self, data: bytes) -> None:
         if self.broken:
@@ -75,7 +76,33 @@ class OutletTest(SynchronousTestCase):
         self.pipe = Pipe()
         self.outlet = self.pipe.outlet
 
-    def test_values_wait_for_others_of_the_same_names(self) -> None:
+    def call_often(self) -> None:
+        """Make as many calls as are worked off at once, and forget them."""
+        for _ in range(AT_ONCE):
+            self.outlet.samples("d", values("a", 1))
+        self.pipe.written.clear()
+
+    def test_values_are_written_at_once(self) -> None:
+        for calls in range(1, AT_ONCE + 1):
+            self.outlet.samples("d", values("a", 1))
+            self.assertEqual(len(self.pipe.written), calls)
+        self.outlet.samples("d", values("a", 1))
+        self.assertEqual(len(self.pipe.written), AT_ONCE, "one more waits")
+
+    def test_after_a_while_values_are_written_at_once_again_and_none_overtakes_another(self) -> None:
+        self.call_often()
+        self.outlet.samples("d", values("a", 1, 1))
+        self.pipe.now += HOLD
+        self.outlet.samples("d", values("b", 1, 2))
+        self.assertEqual(self.pipe.written, [])
+        self.outlet.flush()
+        self.outlet.samples("d", values("a", 1, 3))
+        self.assertEqual(len(self.pipe.written), 2)
+        heard = [floats(report.y) for report in self.pipe.heard() if isinstance(report, Samples)]
+        self.assertEqual(heard, [[1.0], [2.0], [3.0]])
+
+    def test_of_many_calls_values_wait_for_others_of_the_same_names(self) -> None:
+        self.call_often()
         for y in range(3):
             self.assertTrue(self.outlet.samples("d", values("ab", 2, y)))
         self.assertEqual(self.pipe.written, [])
@@ -85,33 +112,51 @@ class OutletTest(SynchronousTestCase):
         self.assertEqual(floats(samples.x), [NOW] * 6)
         self.assertEqual(floats(samples.y), [0, 0, 1, 1, 2, 2])
 
-    def test_others_are_kept_apart_in_order(self) -> None:
+    def test_others_are_kept_apart(self) -> None:
+        self.call_often()
         for dname, names in (("d", "a"), ("d", "b"), ("e", "b"), ("d", "a")):
             self.outlet.samples(dname, values(names, 1))
-        heard = [(report.dname, report.names) for report in self.pipe.heard() if isinstance(report, Samples)]
-        self.assertEqual(heard, [("d", ["a"]), ("d", ["b"]), ("e", ["b"]), ("d", ["a"])])
+        heard = [report for report in self.pipe.heard() if isinstance(report, Samples)]
+        found = [(report.dname, report.names, len(floats(report.y))) for report in heard]
+        self.assertEqual(found, [("d", ["a"], 2), ("d", ["b"], 1), ("e", ["b"], 1)])
+
+    def test_no_value_overtakes_another_of_its_signal(self) -> None:
+        self.call_often()
+        for names in ("a", "ab", "a"):
+            self.outlet.samples("d", values(names, len(names)))
+        heard = [report.names for report in self.pipe.heard() if isinstance(report, Samples)]
+        self.assertEqual(heard, [["a"], ["a", "b"], ["a"]])
 
     @given(
         st.lists(st.tuples(st.sampled_from("de"), st.sampled_from(("a", "b", "ab", "")), st.integers(1, 3)))
     )
     @unhurried
-    def test_any_values_and_messages_keep_their_order(self, calls: list[tuple[str, str, int]]) -> None:
+    def test_any_values_of_a_signal_and_messages_keep_their_order(
+        self, calls: list[tuple[str, str, int]]
+    ) -> None:
         pipe = Pipe()
-        wanted: list[tuple[str, str, float] | None] = []
+        for _ in range(AT_ONCE):
+            pipe.outlet.samples("before", values("a", 1))
+        pipe.written.clear()
+        wanted: dict[tuple[str, str], list[tuple[int, float]]] = {}
+        messages = 0
         for number, (dname, names, times) in enumerate(calls):
             if names:
                 pipe.outlet.samples(dname, values(names, len(names) * times, number))
-                wanted += [(dname, name, float(number)) for name in names * times]
+                for name in names * times:
+                    wanted.setdefault((dname, name), []).append((messages, float(number)))
             else:
                 pipe.outlet.send(Started())
-                wanted.append(None)
-        found: list[tuple[str, str, float] | None] = []
+                messages += 1
+        found: dict[tuple[str, str], list[tuple[int, float]]] = {}
+        messages = 0
         for report in pipe.heard():
             if isinstance(report, Samples):
                 signals = cycle(report.names)
-                found += [(report.dname, next(signals), y) for y in floats(report.y)]
+                for y in floats(report.y):
+                    found.setdefault((report.dname, next(signals)), []).append((messages, y))
             else:
-                found.append(None)
+                messages += 1
         self.assertEqual(found, wanted)
 
     def test_a_message_comes_after_the_values_before_it(self) -> None:
@@ -121,14 +166,16 @@ class OutletTest(SynchronousTestCase):
         self.assertEqual([type(report) for report in self.pipe.heard()], [Samples, Started, Samples])
 
     def test_many_values_wait_for_nothing(self) -> None:
+        self.call_often()
         self.outlet.samples("d", values("a", FULL - 1))
         self.assertEqual(len(self.pipe.written), 0)
         self.outlet.samples("d", values("a", 1))
         self.assertEqual(len(self.pipe.written), 1)
 
     def test_many_kinds_wait_for_nothing(self) -> None:
+        self.call_often()
         for index in range(MOST_ENTRIES):
-            self.outlet.samples("d", values("ab"[index % 2], 1))
+            self.outlet.samples(f"d{index}", values("a", 1))
         self.assertEqual(len(self.pipe.written), 1)
 
     def test_long_columns_are_cut_where_the_names_begin_again(self) -> None:
@@ -158,6 +205,7 @@ class OutletTest(SynchronousTestCase):
         self.assertEqual(self.pipe.heard(), [])
 
     def test_a_forked_process_writes_nothing(self) -> None:
+        self.call_often()
         self.outlet.samples("d", values("a", 1))
         self.outlet.abandon()
         self.assertFalse(self.outlet.send(Started()))
@@ -171,14 +219,18 @@ class OutletTest(SynchronousTestCase):
 
         def write(data: bytes) -> None:
             for report in report_reader().feed(data):
-                {Samples: first, Pong: arrived}[type(report)].set()
-            if arrived.is_set():
-                raise BrokenPipeError
+                if isinstance(report, Samples) and report.names == ["b"]:
+                    first.set()
+                if isinstance(report, Pong):
+                    arrived.set()
+                    raise BrokenPipeError
 
-        outlet = Outlet(write)
+        # Its time stands still: after some, values wait for the thread.
+        outlet = Outlet(write, lambda: NOW)
         thread = Thread(target=outlet.keep_flushing, daemon=True)
         thread.start()
-        outlet.samples("d", values("a", 1))
+        for name in "a" * AT_ONCE + "b":
+            outlet.samples("d", values(name, 1))
         self.assertTrue(first.wait(PATIENCE))
         outlet.pong(7)
         thread.join(PATIENCE)

@@ -171,7 +171,7 @@ class LifeTests(ChildrenCase):
 class CrashTests(ChildrenCase):
     @inlineCallbacks
     def test_values_that_are_still_on_their_way_after_a_crash_are_recorded(self) -> Any:
-        # As many as fit into a pipe. What lies in the process itself dies with it: thus the flush.
+        # As many as fit into a pipe, in no more calls than are written at once.
         write_plugin(
             self.directory,
             "Dies",
@@ -179,9 +179,8 @@ class CrashTests(ChildrenCase):
             """
             def go(self):
                 import ctypes
-                for turn in range(20):
-                    self.stream([1.0] * 100, ['a'] * 100)
-                self._rtoc_link.outlet.flush()
+                for turn in range(5):
+                    self.stream([1.0] * 400, ['a'] * 400)
                 ctypes.string_at(0)
             """,
         )
@@ -200,6 +199,74 @@ class CrashTests(ChildrenCase):
         status = host.listing()["Dies"]["status"]
         self.assertIn("SIGSEGV", status)
         self.assertIn("is not started again", status)
+
+
+class LimitTests(ChildrenCase):
+    policy = Policy(Limits(close=0.2, memory=192 << 20, open_files=40, cpu=30.0, heartbeat=0.2), restarts=0)
+
+    @inlineCallbacks
+    def test_memory_and_files_are_limited_and_the_plugin_is_told(self) -> Any:
+        write_plugin(
+            self.directory,
+            "Greedy",
+            more="""
+            def grow(self):
+                return len(bytearray(1 << 30))
+
+            def open_all(self):
+                self.files = [open('/dev/null') for _ in range(100)]
+            """,
+        )
+        host = self.open()
+        yield host.start_plugin("Greedy")
+        for function, reason in (("grow", "MemoryError"), ("open_all", "Too many open files")):
+            done, text = yield host.call("Greedy", function)
+            self.assertFalse(done)
+            self.assertIn(reason, text)
+        self.assertTrue(host.running("Greedy"))
+
+    @inlineCallbacks
+    def test_one_that_takes_too_much_cpu_is_ended_and_the_status_tells(self) -> Any:
+        write_plugin(self.directory, "Other")
+        write_plugin(
+            self.directory,
+            "Busy",
+            """
+            import threading
+            threading.Thread(target=self.work, daemon=True).start()
+            """,
+            """
+            def work(self):
+                while True:
+                    pass
+            """,
+        )
+        host = self.open()
+        yield host.start_plugin("Other")
+        yield host.start_plugin("Busy")
+        yield self.until(lambda: not host.running("Busy"))
+        self.assertIn("it used more than 30 % of a CPU", host.listing()["Busy"]["status"])
+        self.assertTrue(host.running("Other"))
+
+
+class ReloadTests(ChildrenCase):
+    @inlineCallbacks
+    def test_one_whose_file_changed_is_another_process_the_others_are_the_same(self) -> Any:
+        process_of_it = "import os\nself.number = os.getpid()"
+        for name in ("A", "B"):
+            write_plugin(self.directory, name, process_of_it)
+        host = self.open()
+        numbers = {}
+        for name in ("A", "B"):
+            yield host.start_plugin(name)
+            ((numbers[name],)) = yield host.get(name, ["number"])
+        write_plugin(self.directory, "A", process_of_it, "def fresh(self):\n    return True")
+        yield host.look()
+        yield self.until(lambda: not host.running("A"))
+        yield self.until(lambda: host.running("A"))
+        self.assertEqual((yield host.call("A", "fresh")), (True, True))
+        self.assertNotEqual((yield host.get("A", ["number"])), [numbers["A"]])
+        self.assertEqual((yield host.get("B", ["number"])), [numbers["B"]])
 
 
 class PressureTests(ChildrenCase):

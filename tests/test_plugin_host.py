@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from rtoc_twisted.errors import NotAvailable, UnknownPlugin
+from rtoc_twisted.errors import NotAvailable, StorageFailed, UnknownPlugin
 from rtoc_twisted.interfaces import IPlugins
 from rtoc_twisted.plugins import discovery, orders
 from rtoc_twisted.plugins.discovery import Found
 from rtoc_twisted.plugins.log import PluginLog
+from rtoc_twisted.storage.commit import Commit
 from rtoc_twisted.storage.memory import MemoryStorage
 
 from .doubles import EPOCH, Client, Rooms, house
@@ -53,10 +55,12 @@ class HostCase(SynchronousTestCase):
     def find(self) -> list[Found]:
         return list(self.founds)
 
-    def run_plugin(self, name: str = "A", parameters: Sequence[Any] = (LEVEL,)) -> FakeChild:
+    def run_plugin(
+        self, name: str = "A", parameters: Sequence[Any] = (LEVEL,), functions: Sequence[Any] = ()
+    ) -> FakeChild:
         started = self.host.start_plugin(name)
         child = self.launcher.child
-        child.start(parameters)
+        child.start(parameters, functions)
         self.assertEqual(self.successResultOf(started), "")
         return child
 
@@ -190,6 +194,27 @@ class VariableTests(HostCase):
             child.report(orders.Variable("Dev", "v", value))
         self.clock.advance(0)
         self.assertEqual(writes, ["persistentVariables"])
+
+    def test_a_call_is_answered_when_what_it_changed_is_stored(self) -> None:
+        commits: list[Commit] = []
+
+        def put(key: str, value: Any) -> Commit:
+            commits.append(Commit())
+            return commits[-1]
+
+        child = self.run_plugin()
+        self.patch(self.storage, "put_document", put)
+        called, held = self.host.call("A", "f"), self.host.set("A", "v", 3)
+        call, change = child.orders[-2:]
+        assert isinstance(call, orders.Call) and isinstance(change, orders.Set)
+        child.report(orders.Variable("Dev", "v", 3), orders.Result(change.id, True, 3))
+        self.assertNoResult(held)
+        commits[0].finish()
+        self.assertEqual(self.successResultOf(held), 3)
+        child.report(orders.Variable("Dev", "w", 3), orders.Result(call.id, True, None))
+        commits[1].finish(StorageFailed("no room"))
+        self.failureResultOf(called, StorageFailed)
+        self.assertEqual(len(commits), 2)
 
     def test_what_cannot_be_kept_is_told(self) -> None:
         child = self.run_plugin()
@@ -350,11 +375,22 @@ class LogTests(SynchronousTestCase):
     def test_of_a_flood_the_rest_is_counted(self) -> None:
         for number in range(1000):
             self.log.add(0, f"line {number}")
-        self.assertEqual(self.changes, 100)
+        self.assertEqual(self.changes, 50)
         self.now += 1
         rows = self.log.rows() or []
-        self.assertEqual(rows[-1][1:], [1, "900 more lines within a second were left out"])
-        self.assertEqual(len(rows), 100)
+        self.assertEqual(rows[-1][1:], [1, "950 more lines within a second were left out"])
+        self.assertEqual(len(rows), 51)
+
+    def test_a_flood_that_goes_on_leaves_what_was_counted_to_be_read(self) -> None:
+        for _ in range(5):
+            for number in range(1000):
+                self.log.add(0, f"line {number}")
+            self.now += 1
+            rows = self.log.rows() or []
+            for number in range(999):
+                self.log.add(0, f"line {number}")
+            rows = self.log.rows() or []
+            self.assertTrue(any("left out" in str(text) for _, _, text in rows))
 
     def test_wrong_moments_and_levels(self) -> None:
         self.log.add(17, "x" * 10_000, 1e300)
@@ -502,6 +538,79 @@ class FilesTests(HostCase):
         child.process.printed("I use geheim-geheim")
         child.report(orders.Log(0, "and geheim-geheim", EPOCH))
         self.assertEqual(self.log(), ["I use ***", "and ***"])
+
+    def configure(self, config: str = 'token = "geheim-geheim"') -> None:
+        (self.path.parent / "plugin.toml").write_text(
+            '[plugin]\nversion = "1.2"\n[config.token]\ntype = "string"\nsecret = true\n', encoding="utf-8"
+        )
+        (self.path.parent / "config.toml").write_text(config, encoding="utf-8")
+        self.clock.advance(2)
+
+    def test_clients_see_the_manifest_and_what_is_wrong_with_it(self) -> None:
+        self.assertNotIn("manifest", self.host.listing()["A"])
+        self.configure()
+        told = self.rooms.connect().ask(getPluginList=True)["pluginList"]["A"]["manifest"]
+        self.assertEqual((told["version"], told["config"]), ("1.2", {"token": "***"}))
+        self.assertTrue(told["schema"]["properties"]["token"]["writeOnly"])
+        self.configure("token = 5")
+        self.assertIn("token", self.host.listing()["A"]["manifest"]["error"])
+
+    def test_secrets_are_masked_in_all_that_clients_are_told(self) -> None:
+        self.configure()
+        secret = "geheim-geheim"
+        child = self.run_plugin(
+            parameters=[["token", secret, None], ["all", {"t": [secret, 5]}, secret], LEVEL],
+            functions=[["f", ["by"], 1, ["by"], [secret], f"Use {secret}", f"(by='{secret}')"]],
+        )
+        called, got, held = (
+            self.host.call("A", "f"),
+            self.host.get("A", ["token"]),
+            self.host.set("A", "token", "x"),
+        )
+        for order in child.orders:
+            if isinstance(order, orders.Call | orders.Set):
+                child.report(orders.Result(order.id, True, {"why": (secret,)}))
+            elif isinstance(order, orders.Get):
+                child.report(orders.Result(order.id, True, [secret]))
+        answers = [self.successResultOf(it) for it in (called, got, held)]
+        self.assertEqual(answers, [(True, {"why": ["***"]}), ["***"], {"why": ["***"]}])
+        child.report(
+            orders.Event(f"wrong {secret}", "Dev", "s", 1.0, 0, "", [secret]),
+            orders.Failed("timer", f"no login with {secret}"),
+            orders.Samples("D", [f"\0{secret}"], [None], bytes(8), bytes(8)),
+            orders.Notify("message", secret),
+        )
+        child.end(f"no login with {secret}")
+        self.clock.advance(1)
+        self.launcher.child.report(orders.Failed("init", f"OSError: {secret} is wrong"))
+        self.launcher.child.end("its process ended")
+        told = json.dumps([self.host.listing(), self.events(), self.host.parameter("A", "all")])
+        self.assertNotIn(secret, told)
+        self.assertIn("OSError: *** is wrong", str(self.status()))
+        self.assertIn("no login with ***", str(self.log()))
+        self.assertIn("wrong ***", self.events())
+        self.halt()
+        self.assertNotIn(secret, json.dumps(self.storage.document("plugins.descriptions")))
+        self.boot()
+        started = self.host.start_plugin("A")
+        self.launcher.child.report(orders.Failed("init", f"OSError: {secret} is wrong"))
+        self.launcher.child.end("its process ended")
+        self.assertEqual(self.successResultOf(started), "OSError: *** is wrong")
+
+    def test_a_name_by_which_clients_ask_is_no_secret(self) -> None:
+        (self.path.parent / "config.toml").write_text('signal = "level"', encoding="utf-8")
+        self.clock.advance(2)
+        self.run_plugin(parameters=[["level", "level", None]])
+        self.assertEqual(self.host.listing()["A"]["parameters"], [["level", "***", None]])
+        self.assertEqual(self.host.parameter("A", "level"), "***")
+
+    def test_an_installed_one_is_started_by_its_module_wherever_it_lies(self) -> None:
+        inside = found("C")
+        self.patch(self, "find", lambda: [replace(inside, path=self.directory / "venv" / "C.py")])
+        self.boot()
+        self.run_plugin("C")
+        (order,) = self.launcher.child.ordered(orders.Init)
+        self.assertEqual((order.path, order.module), ("", "nowhere.C"))
 
     def test_a_wrong_manifest_is_the_reason_why_it_does_not_start(self) -> None:
         (self.path.parent / "plugin.toml").write_text("[plugin]\napi = 99\n", encoding="utf-8")

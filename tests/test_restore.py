@@ -178,6 +178,13 @@ class VerifyTests(Case):
             if hole != content:
                 self.assertGreater(verify(self.backup).wrong, 0, page)
 
+    def test_each_part_that_cannot_be_read_is_named(self) -> None:
+        self.change("DROP TABLE events")
+        self.assertEqual(
+            [problem.partition(":")[0] for problem in verify(self.backup).problems if "not all" in problem],
+            ["structure", "names", "texts"],
+        )
+
     @unhurried
     @given(st.data())
     def test_damage_is_told_or_does_not_matter(self, data: Any) -> None:

@@ -136,9 +136,12 @@ class LoggerCommands:
 
     @inlineCallbacks
     def _backup(self, wanted: Any) -> Any:
+        now = wanted.get("now") if isinstance(wanted, dict) else None
+        if now is not None and not isinstance(now, bool) and now != "full":
+            # To say it again unchanged would let people believe that there is a backup.
+            raise BadValue(f'logger.backup.now: expected true or "full", got {str(now)[:40]!r}')
         yield self._change("backup", wanted)
         self._backups.reschedule()
-        now = wanted.get("now") if isinstance(wanted, dict) else None
         if now is True:
             yield self._backups.now()
         elif now == "full":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -19,12 +19,14 @@ from ..model import Event, SignalName
 from . import orders
 from .discovery import Found, Stamp
 from .orders import Order
-from .plugin import Plugin, speakable
+from .plugin import Plugin
 from .process import Child, Limits, PluginProcess
-from .remembered import Remembered
+from .remembered import Remembered, stored
 from .supervisor import State
 from .telling import Telling
 from .watch import Find, Survey, Watch
+
+_T = TypeVar("_T")
 
 _LOOK_SECONDS = 2.0
 _SETTLED_SECONDS = 30.0
@@ -170,32 +172,26 @@ class PluginHost:
         if commit is None:
             return succeed(False)
         self._telling.changed()
-        kept: Deferred[bool] = Deferred()
-
-        def done() -> None:
-            if commit.error is None:
-                kept.callback(True)
-            else:
-                kept.errback(commit.error)
-
-        commit.when_done(done)
-        return kept
+        return stored(commit).addCallback(lambda _: True)
 
     def call(
         self, name: str, function: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Deferred[tuple[bool, Any]]:
         """Call a function; fires with (True, what it returned) or (False, why not)."""
+        plugin = self._plugin(name)
         asked = self._ask(name, lambda number: orders.Call(number, function, list(args), dict(kwargs or {})))
-        return asked.addCallback(lambda answer: (answer[0], speakable(answer[1])))
+        speakable = asked.addCallback(lambda answer: (answer[0], plugin.speakable(answer[1])))
+        return speakable.addCallback(self._kept)
 
     def get(self, name: str, parameters: Sequence[str]) -> Deferred[list[Any]]:
         """Read parameters; fires with one value each, false for one that cannot be read."""
+        plugin = self._plugin(name)
 
         def answered(answer: tuple[bool, Any]) -> list[Any]:
             done, values = answer
             if not done or not isinstance(values, list) or len(values) != len(parameters):
                 return [False] * len(parameters)
-            return [speakable(value) for value in values]
+            return [plugin.speakable(value) for value in values]
 
         return self._ask(name, lambda number: orders.Get(number, list(parameters))).addCallback(answered)
 
@@ -207,9 +203,10 @@ class PluginHost:
             done, held = answer
             if not done and plugin.supervisor.running:
                 plugin.complain(f"{parameter} was not set: {held}")
-            return speakable(held) if done else False
+            return plugin.speakable(held) if done else False
 
-        return self._ask(name, lambda number: orders.Set(number, parameter, value)).addCallback(answered)
+        asked = self._ask(name, lambda number: orders.Set(number, parameter, value))
+        return asked.addCallback(answered).addCallback(self._kept)
 
     def parameter(self, name: str, parameter: str) -> Any:
         """Return the value of a parameter as it was last heard of."""
@@ -276,6 +273,10 @@ class PluginHost:
             return False, failure.getErrorMessage()
 
         return plugin.supervisor.ask(make).addCallback(answered).addErrback(failed)
+
+    def _kept(self, answer: _T) -> Deferred[_T]:
+        """Return an answer once the persistent variables are kept that changed before it."""
+        return self._remembered.kept().addCallback(lambda _: answer)
 
     def _look_later(self) -> None:
         self._look_timer = self._clock.callLater(_LOOK_SECONDS, self.look, False)

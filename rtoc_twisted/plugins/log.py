@@ -12,7 +12,9 @@ INFO, WARNING, ERROR = 0, 1, 2
 """Levels of lines (protocol section 5, getPluginList); -1 is for looking for faults."""
 
 KEPT = 100
-A_SECOND = 100
+A_SECOND = 50
+"""Fewer than are kept: what tells of the rest is there to be read while the flood goes on."""
+
 _LONGEST = 4000
 
 _LEVELS = {-1: LogLevel.debug, INFO: LogLevel.info, WARNING: LogLevel.warn, ERROR: LogLevel.error}

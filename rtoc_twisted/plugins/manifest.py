@@ -96,11 +96,25 @@ class Configuration:
     def hide(self, text: str) -> str:
         """Return a text, such as a line of the plugin's log, with a mask for each secret in it."""
         secrets = {str(self.values[name]) for name in self.secret & self.values.keys()}
+        if text and text in secrets:
+            return MASK
         # The longest first: one may be the beginning of another.
         for value in sorted(secrets, key=len, reverse=True):
             if len(value) >= _SHORTEST_HIDDEN:
                 text = text.replace(value, MASK)
         return text
+
+    def hide_in(self, value: Any) -> Any:
+        """Return a value, such as a parameter of the plugin, with the secrets hidden in all texts of it."""
+        if not self.secret:
+            return value
+        if isinstance(value, str):
+            return self.hide(value)
+        if isinstance(value, list | tuple):
+            return [self.hide_in(entry) for entry in value]
+        if isinstance(value, dict):
+            return {self.hide_in(key): self.hide_in(entry) for key, entry in value.items()}
+        return value
 
 
 def read(folder: Path) -> Manifest:

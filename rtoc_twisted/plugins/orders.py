@@ -131,7 +131,7 @@ class Samples(Message):
     """Values: i of them belongs to names[i % len(names)], with the unit at that place (None: not told).
 
     x, y: float64 each, little-endian, as many of one as of the other; x in seconds since the epoch, or any
-    axis. The order of arrival counts.
+    axis. The order of arrival counts, for each signal.
     """
 
     dname: str

@@ -21,6 +21,9 @@ from .remembered import Remembered, check_size
 from .supervisor import State, Supervisor
 from .telling import LATER, SOON
 
+_FUNCTION_NAMES, _PARAMETER_NAMES = 4, 1
+"""Fields of a function and of a parameter that are names or count them (protocol section 5)."""
+
 
 class Plugin:
     """A plugin with its supervisor, its log and its way to the recorder.
@@ -61,7 +64,7 @@ class Plugin:
             recorder,
             clock,
             congested=congested,
-            complain=lambda text: self._log.add(ERROR, text),
+            complain=lambda text: self._say(ERROR, text),
             hold=lambda held: self.supervisor.hold(held),
         )
         self.supervisor = Supervisor(launch, self._init, clock, self, limits=limits, restarts=restarts)
@@ -89,6 +92,7 @@ class Plugin:
             "autorun": autorun,
             "info": self._info,
             "log": self._log.rows(),
+            **({} if self.found.manifest is None else {"manifest": self.found.manifest}),
         }
 
     def parameter(self, name: str) -> Any:
@@ -100,7 +104,18 @@ class Plugin:
 
     def complain(self, text: str) -> None:
         """Write a warning into the plugin's log."""
-        self._log.add(WARNING, text)
+        self._say(WARNING, text)
+
+    def speakable(self, value: Any) -> Any:
+        """Return a value of the plugin as clients are told it: JSON, without secrets."""
+        try:
+            check_value(value, "result")
+        except RTOCError:
+            value = repr(value)
+        return self._configuration.hide_in(value)
+
+    def _say(self, level: int, text: str, moment: float | None = None) -> None:
+        self._log.add(level, self._configuration.hide(text), moment)
 
     def _init(self) -> orders.Init:
         """Return the first order of a new process; raises BadValue where the plugin's files are wrong."""
@@ -133,7 +148,7 @@ class Plugin:
         if supervisor.state is State.STARTING:
             self.note = ""
         elif supervisor.state in (State.FAILED, State.WAITING, State.GIVEN_UP):
-            self._log.add(ERROR, supervisor.problem)
+            self._say(ERROR, supervisor.problem)
         elif supervisor.state is State.STOPPED:
             self._keep_description()
         if self.status != self._told:
@@ -143,7 +158,11 @@ class Plugin:
     def printed(self, line: str) -> None:
         """Take a printed line into the log."""
         if line:
-            self._log.add(INFO, self._configuration.hide(line))
+            self._say(INFO, line)
+
+    def hide(self, text: str) -> str:
+        """Return a text with a mask for each secret."""
+        return self._configuration.hide(text)
 
     def crashed(self, text: str) -> None:
         """Tell people that the plugin ended unexpectedly."""
@@ -151,17 +170,20 @@ class Plugin:
 
     def told(self, report: Report) -> None:
         """Do what a report is for."""
+        if isinstance(report, orders.Event):
+            report.text = self._configuration.hide(report.text)
+            report.value = self._configuration.hide_in(report.value)
         if isinstance(report, orders.Samples | orders.Plot | orders.Event):
             self.intake.take(report)
             return
         try:
             self._take(report)
         except (BadValue, TooLarge) as error:
-            self._log.add(ERROR, str(error))
+            self._say(ERROR, str(error))
 
     def _take(self, report: Report) -> None:
         if isinstance(report, orders.Log):
-            self._log.add(report.level, self._configuration.hide(report.text), report.moment)
+            self._say(report.level, report.text, report.moment)
         elif isinstance(report, orders.Loaded):
             self._describe(report.functions, report.parameters, report.info)
         elif isinstance(report, orders.Changed):
@@ -171,25 +193,24 @@ class Plugin:
         elif isinstance(report, orders.Variable):
             self._remembered.keep_variable(report.dname, report.name, report.value)
         elif isinstance(report, orders.Failed):
-            self._log.add(ERROR, report.text)
+            self._say(ERROR, report.text)
         elif isinstance(report, orders.Notify):
-            self._log.add(WARNING, f"nobody was told, no channel is set up: {report.text}")
+            self._say(WARNING, f"nobody was told, no channel is set up: {report.text}")
 
     def _describe(self, functions: list[Any], parameters: list[Any], info: str | None) -> None:
         check_size([functions, parameters, info], "the description of the plugin")
-        self._functions, self._parameters, self._info = functions, parameters, info
+        self._functions = self._masked(functions, _FUNCTION_NAMES)
+        self._parameters = self._masked(parameters, _PARAMETER_NAMES)
+        self._info = self._configuration.hide_in(info)
+
+    def _masked(self, rows: list[Any], names: int) -> list[Any]:
+        """Return rows with secrets hidden in all but their first fields: by those names clients ask."""
+        return [
+            [*row[:names], *self._configuration.hide_in(row[names:])] for row in rows if isinstance(row, list)
+        ]
 
     def _keep_description(self) -> None:
         self._remembered.keep_description(
             self.found.name,
             {"functions": self._functions, "parameters": self._parameters, "info": self._info},
         )
-
-
-def speakable(value: Any) -> Any:
-    """Return a value that a plugin returned as clients can be told: what JSON has no word for as its repr."""
-    try:
-        check_value(value, "result")
-    except RTOCError:
-        return repr(value)
-    return value

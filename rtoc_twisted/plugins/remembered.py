@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -40,6 +42,7 @@ class Remembered:
         self._storage = storage
         self._clock = clock
         self._dirty: set[str] = set()
+        self._storing: ICommit | None = None
         self.variables: dict[str, dict[str, Any]] = self._load(VARIABLES, {})
         self._autorun: list[str] = self._load(AUTORUN, [])
         self._descriptions: dict[str, Any] = self._load(DESCRIPTIONS, {})
@@ -81,6 +84,12 @@ class Remembered:
         self.variables.setdefault(dname, {})[name] = value
         self._changed(VARIABLES)
 
+    def kept(self) -> Deferred[None]:
+        """Fire once the variables that were changed so far are stored, fail if they cannot be."""
+        if VARIABLES in self._dirty:
+            self.write()
+        return succeed(None) if self._storing is None else stored(self._storing)
+
     def description(self, name: str) -> Mapping[str, Any]:
         """Return how a plugin looked when it last ran: functions, parameters, info; {} if it never did."""
         kept = self._descriptions.get(name)
@@ -106,7 +115,16 @@ class Remembered:
         """Hand what has changed to the store now."""
         dirty, self._dirty = self._dirty, set()
         for key in sorted(dirty):
-            self._storage.put_document(key, self._documents[key])
+            commit = self._storage.put_document(key, self._documents[key])
+            if key == VARIABLES:
+                self._storing = commit
+                commit.when_done(partial(self._stored, commit))
+
+    def _stored(self, commit: ICommit) -> None:
+        if self._storing is commit:
+            self._storing = None
+        if commit.error is not None:
+            self._log.error("persistent variables are not stored: {problem}", problem=str(commit.error))
 
     def _changed(self, key: str) -> None:
         if not self._dirty:
@@ -141,6 +159,20 @@ class Remembered:
             return None
         self._log.info("{path} of RTOC is taken over", path=str(path))
         return text
+
+
+def stored(commit: ICommit) -> Deferred[None]:
+    """Fire once something is stored, fail if it cannot be."""
+    waiting: Deferred[None] = Deferred()
+
+    def done() -> None:
+        if commit.error is None:
+            waiting.callback(None)
+        else:
+            waiting.errback(commit.error)
+
+    commit.when_done(done)
+    return waiting
 
 
 def check_size(value: Any, what: str) -> None:

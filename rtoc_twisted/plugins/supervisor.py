@@ -54,6 +54,9 @@ class Audience(Protocol):
     def crashed(self, text: str) -> None:
         """The plugin ended unexpectedly; text: what is to be told of it."""
 
+    def hide(self, text: str) -> str:
+        """Return a text without what nobody is to read."""
+
 
 class Supervisor:
     """Keeps one plugin as it is wanted.
@@ -190,7 +193,7 @@ class Supervisor:
     def failed(self, text: str) -> None:
         """Take note of why the plugin does not start."""
         if self.state is State.STARTING:
-            self.problem = text
+            self.problem = self._audience.hide(text)
 
     def told(self, report: Report) -> None:
         """Pass a report on."""
@@ -202,6 +205,7 @@ class Supervisor:
 
     def ended(self, reason: str) -> None:
         """Decide what follows the end of the process."""
+        reason = self._audience.hide(reason)
         self._process = None
         before = self.state
         stopping, self._stopping = self._stopping, []

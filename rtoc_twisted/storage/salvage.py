@@ -11,7 +11,7 @@ import os
 import sqlite3
 import time
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -99,8 +99,8 @@ def salvage(path: Path) -> Salvaged:
     """Put a new store, of all that can be read of a damaged one, in its place.
 
     Nobody has the file open. The damaged file and what belongs to it are renamed to `NAME.damaged-N`, and
-    a report (JSON, the fields of Salvaged) lies beside it. Takes about a minute for a gigabyte, and as much
-    room; killed at any point, it leaves all as it was, or `salvage_pending` finishes it.
+    a report (JSON, the fields of Salvaged but `aside`) lies beside it. Takes about a minute for a gigabyte,
+    and as much room; killed at any point, it leaves all as it was, or `salvage_pending` finishes it.
     Raises NotAvailable if there is no room, or the directory cannot be written: then nothing has changed.
     """
     _log.warn("{path} is damaged: salvaging what can be read", path=str(path))
@@ -112,7 +112,8 @@ def salvage(path: Path) -> Salvaged:
             # From here on it is decided: the report, then the name that says so.
             report = _beside(path, _REPORT)
             make_private(report)
-            report.write_text(json.dumps(asdict(salvaged)))
+            found = {field: value for field, value in asdict(salvaged).items() if field != "aside"}
+            report.write_text(json.dumps(found))
             _to_disk(report)
             _to_disk(part)
             part.rename(_beside(path, _WHOLE))
@@ -165,7 +166,7 @@ def _take_the_place(path: Path) -> Salvaged:
     _beside(path, _WHOLE).rename(path)
     _to_disk(path.parent)
     known = json.loads(_beside(aside, _REPORT).read_text())
-    salvaged = replace(Salvaged(**known), aside=aside.name)
+    salvaged = Salvaged(**{**known, "aside": aside.name})
     _log.warn("{text}", text=salvaged.text)
     return salvaged
 

@@ -151,11 +151,18 @@ class _Verification:
     def run(self) -> Contents:
         """Return what there is, once."""
         self._sql.execute("BEGIN")
-        for step in (self._structure, self._catalog, self._chunks, self._journal, self._figures, self._texts):
+        for part, step in (
+            ("structure", self._structure),
+            ("names", self._catalog),
+            ("blocks", self._chunks),
+            ("journal", self._journal),
+            ("figures", self._figures),
+            ("texts", self._texts),
+        ):
             try:
                 step()
             except (sqlite3.DatabaseError, LookupError, ValueError, TypeError) as error:
-                self._found.add(f"not all could be read: {error}")
+                self._found.add(f"{part}: not all could be read: {error}")
         every = [*self._tallies.values(), self._newer]
         lows, highs = [tally.x_min for tally in every], [tally.x_max for tally in every]
         return Contents(

@@ -1,4 +1,4 @@
-"""The way out of the process: reports in order, values gathered for a few milliseconds."""
+"""The way out of the process: reports in order, values at once unless there are too many calls for that."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import sys
 from array import array
 from collections.abc import Callable, Iterator
 from threading import Event, Lock
-from time import sleep
+from time import monotonic, sleep
 
 from ..orders import Message, Pong, Samples, pack
 from .columns import Series
 
 HOLD = 0.004
-"""Seconds for which values wait for others."""
+"""Seconds for which values of a plugin that calls often wait for others."""
+
+AT_ONCE = 8
+"""Calls within HOLD whose values wait for no others: they survive if the process dies right after."""
 
 FULL = 4096
-"""Values that wait for no others; 16 bytes each, as much as a pipe of Linux holds."""
+"""Values after which those that wait are written; 16 bytes each, as much as a pipe of Linux holds."""
 
 MOST_ENTRIES = 256
 
@@ -23,8 +26,11 @@ SLICE = 1 << 16
 """Values of one message."""
 
 
+_Layout = tuple[str, tuple[str, ...], tuple[str | None, ...]]
+
+
 class _Gathered:
-    """Values with the same names, one call after the other."""
+    """Values with the same names, of one call after the other."""
 
     __slots__ = ("dname", "names", "units", "x", "y")
 
@@ -62,13 +68,19 @@ def little_endian(values: array[float]) -> bytes:
 class Outlet:
     """Writes reports; any thread may call it, and waits while the server takes nothing.
 
-    write: takes all of the bytes, raises OSError when nobody is there any more.
+    All keeps its order but values of different signals that were gathered together.
+
+    write: takes all of the bytes, raises OSError when nobody is there any more; now: monotonic seconds.
     """
 
-    def __init__(self, write: Callable[[bytes], None]) -> None:
+    def __init__(self, write: Callable[[bytes], None], now: Callable[[], float] = monotonic) -> None:
         self._write = write
+        self._now = now
+        self._since = 0.0
+        self._calls = 0
         self._lock = Lock()
-        self._gathered: list[_Gathered] = []
+        self._gathered: dict[_Layout, _Gathered] = {}
+        self._signals: set[tuple[str, str]] = set()
         self._count = 0
         self._wake = Event()
         self._pong: int | None = None
@@ -85,7 +97,7 @@ class Outlet:
             return self._written(frame)
 
     def samples(self, dname: str, series: Series) -> bool:
-        """Take values, to be written within HOLD seconds or together with what comes after them."""
+        """Write values; where there are too many calls, within HOLD or before what comes next."""
         for part in parts(series):
             if part.y:
                 self._gather(dname, part)
@@ -93,23 +105,36 @@ class Outlet:
 
     def _gather(self, dname: str, series: Series) -> None:
         with self._lock:
-            last = self._gathered[-1] if self._gathered else None
-            if (
-                last is not None
-                and last.names == series.names
-                and last.units == series.units
-                and last.dname == dname
-            ):
-                last.x += series.x
-                last.y += series.y
-            else:
-                self._gathered.append(_Gathered(dname, series))
+            self._add(dname, series)
             waiting, self._count = self._count, self._count + len(series.y)
-            if self._count >= FULL or len(self._gathered) >= MOST_ENTRIES:
+            prompt = self._is_prompt() and not waiting
+            if prompt or self._count >= FULL or len(self._gathered) >= MOST_ENTRIES:
                 self._written(b"")
                 return
         if not waiting:
             self._wake.set()
+
+    def _add(self, dname: str, series: Series) -> None:
+        layout = dname, series.names, series.units
+        known = self._gathered.get(layout)
+        if known is not None:
+            known.x += series.x
+            known.y += series.y
+            return
+        signals = {(dname, name) for name in series.names}
+        if not signals.isdisjoint(self._signals):
+            # Those that wait together with other signals, or in another unit, came first.
+            self._written(b"")
+        self._signals |= signals
+        self._gathered[layout] = _Gathered(dname, series)
+
+    def _is_prompt(self) -> bool:
+        """Count a call, and return whether there were few within HOLD."""
+        now = self._now()
+        if now - self._since >= HOLD:
+            self._since, self._calls = now, 0
+        self._calls += 1
+        return self._calls <= AT_ONCE
 
     def flush(self) -> None:
         """Write the values that wait."""
@@ -140,12 +165,12 @@ class Outlet:
         self.open = False
 
     def _written(self, frame: bytes) -> bool:
+        gathered, self._gathered, self._count = self._gathered, {}, 0
+        self._signals.clear()
         if not self.open:
-            self._gathered, self._count = [], 0
             return False
-        gathered, self._gathered, self._count = self._gathered, [], 0
         try:
-            self._write(b"".join([*(entry.frames() for entry in gathered), frame]))
+            self._write(b"".join([*(entry.frames() for entry in gathered.values()), frame]))
         except OSError:
             self.open = False
         return self.open

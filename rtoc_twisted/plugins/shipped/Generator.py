@@ -47,13 +47,14 @@ class Plugin(LoggerPlugin):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self.setDeviceName("Generator")
-        self.gen_freq = 1.0
-        self.gen_level = 1.0
-        self.offset = 1.0
-        self.phase = 1.0
+        # What a client sets is kept over a restart; what a function changes is not, as in RTOC.
+        self.gen_freq = self.initPersistentVariable("gen_freq", 1.0)
+        self.gen_level = self.initPersistentVariable("gen_level", 1.0)
+        self.offset = self.initPersistentVariable("offset", 1.0)
+        self.phase = self.initPersistentVariable("phase", 1.0)
         self.gen_start = time.time()
-        self.exampleString = "Hello"
-        self.exampleBoolean = True
+        self.exampleString = self.initPersistentVariable("exampleString", "Hello")
+        self.exampleBoolean = self.initPersistentVariable("exampleBoolean", True)
         self.test = 2
         self._type = "Square"
         self.setPerpetualTimer(self._generate, samplerate=10)
