@@ -394,6 +394,23 @@ class OutlineTest(BenchCase):
         self.bench.pump()
         self.assertEqual(self.bench.sql(unpacked), [(0,)])
 
+    def test_who_records_goes_first(self) -> None:
+        self.bench.sql("UPDATE chunks SET packed = 0 WHERE id <= 3")
+        self.bench.sql("DELETE FROM outlines WHERE chunk_id <= 3")
+        clock, unpacked = self.bench.queues.clock, "SELECT COUNT(*) FROM chunks WHERE packed = 0 AND id <= 3"
+        self.storage._upkeep._make_next()
+        clock.advance(0.5)
+        self.append(1.0)
+        self.bench.pump()
+        self.assertEqual(self.bench.sql(unpacked), [(2,)])
+        clock.advance(1.9)
+        self.bench.pump()
+        self.assertEqual(self.bench.sql(unpacked), [(2,)])
+        # Four times as long as it took, and then all of it, because nobody records any more.
+        clock.advance(0.2)
+        self.bench.pump()
+        self.assertEqual(self.bench.sql(unpacked), [(0,)])
+
     def test_closing_ends_it(self) -> None:
         self.bench.sql("UPDATE chunks SET packed = 0 WHERE id <= 3")
         self.storage._upkeep._make_next()
