@@ -1,7 +1,8 @@
 """The doors between the rooms: every interface that a component provides or is given.
 
 The names of arguments and results are those of `model`. A method that returns at once says nothing of
-waiting; one that waits returns a Deferred and says when it fires.
+waiting; one that waits returns a Deferred and says when it fires. It is longer than other modules
+because it is the one list of all doors.
 """
 
 from __future__ import annotations
