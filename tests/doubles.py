@@ -44,6 +44,7 @@ from rtoc_twisted.storage.sqlite import SqliteStorage
 from rtoc_twisted.subscriptions import SubscriptionCommands
 from rtoc_twisted.wire import aes
 from rtoc_twisted.wire.batch import BatchDecoder
+from rtoc_twisted.wire.codec import MSGPACK, Message
 from rtoc_twisted.wire.frames import BINARY, FIN, TEXT
 
 EPOCH = 1.79e9
@@ -101,6 +102,13 @@ def all_of(stream: IStream) -> bytes:
     while not stream.done:
         taken.append(stream.take())
     return b"".join(taken)
+
+
+def packed(value: Any) -> bytes:
+    """Return a value as MessagePack, as a client gets it."""
+    made = MSGPACK.frame(Message(value))
+    ((_, payload),) = whole_messages(made if isinstance(made, bytes) else all_of(made))
+    return payload
 
 
 def _refuse(word: str) -> None:

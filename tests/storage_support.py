@@ -62,6 +62,11 @@ class FailingDatabase(Database):
             raise self.load_faults.popleft()
         return super().load()
 
+    def draw_step(self) -> bool:
+        """Draw the rollups of a packed chunk, in a transaction; return whether there may be more."""
+        with self.transaction():
+            return self.chunks.draw_one()
+
     def fill_disk(self) -> None:
         """Let no page be added any more, as on a full disk."""
         self._sql.execute("PRAGMA max_page_count = 1")

@@ -22,11 +22,10 @@ from rtoc_twisted.wire.codec import (
     Verbatim,
     check_value,
     to_json,
-    to_msgpack,
 )
 from rtoc_twisted.wire.frames import binary_frame, text_frame
 
-from .doubles import messages
+from .doubles import messages, packed
 
 NAN, INF = float("nan"), float("inf")
 
@@ -60,8 +59,8 @@ class JsonTests(SynchronousTestCase):
 
     def test_columns_with_steps(self) -> None:
         self.assertEqual(to_json(Column(np.arange(6.0)[::2])), b"[0.0,2.0,4.0]")
-        self.assertEqual(msgspec.msgpack.decode(to_msgpack(Column(np.arange(6.0)[::2]))), [0.0, 2.0, 4.0])
-        exact = to_msgpack(ExactColumn(np.arange(6.0)[::2]))
+        self.assertEqual(msgspec.msgpack.decode(packed(Column(np.arange(6.0)[::2]))), [0.0, 2.0, 4.0])
+        exact = packed(ExactColumn(np.arange(6.0)[::2]))
         self.assertEqual(msgspec.msgpack.decode(exact), np.array([0.0, 2.0, 4.0]).tobytes())
 
     def test_nan_is_null(self) -> None:
@@ -84,23 +83,23 @@ class JsonTests(SynchronousTestCase):
 
 class MsgpackTests(SynchronousTestCase):
     def test_columns(self) -> None:
-        packed = to_msgpack({"x": Column(np.array([1.0, NAN, INF]))})
-        self.assertEqual(msgspec.msgpack.decode(packed), {"x": [1, None, None]})
+        found = packed({"x": Column(np.array([1.0, NAN, INF]))})
+        self.assertEqual(msgspec.msgpack.decode(found), {"x": [1, None, None]})
 
     def test_columns_are_written_as_msgspec_writes_lists_and_bytes(self) -> None:
         self.patch(codec, "_FEW", -1)
         for length in (0, 1, 15, 16, 31, 32, 255, 256, 8191, 8192, 65_535, 65_536):
             values = np.arange(length, dtype=np.float64)
-            self.assertEqual(to_msgpack(Column(values)), msgspec.msgpack.encode(values.tolist()))
-            self.assertEqual(to_msgpack(ExactColumn(values)), msgspec.msgpack.encode(values.tobytes()))
+            self.assertEqual(packed(Column(values)), msgspec.msgpack.encode(values.tolist()))
+            self.assertEqual(packed(ExactColumn(values)), msgspec.msgpack.encode(values.tobytes()))
 
     def test_what_was_never_decoded(self) -> None:
-        packed = to_msgpack({"id": Verbatim(msgspec.Raw(b'{"a": [1]}'))})
-        self.assertEqual(msgspec.msgpack.decode(packed), {"id": {"a": [1]}})
+        found = packed({"id": Verbatim(msgspec.Raw(b'{"a": [1]}'))})
+        self.assertEqual(msgspec.msgpack.decode(found), {"id": {"a": [1]}})
 
     def test_what_has_no_word(self) -> None:
-        self.assertRaises(TypeError, to_msgpack, object())
-        self.assertRaises(OverflowError, to_msgpack, 2**70)
+        self.assertRaises(TypeError, packed, object())
+        self.assertRaises(OverflowError, packed, 2**70)
 
 
 class FrameTests(SynchronousTestCase):

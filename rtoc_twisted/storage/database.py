@@ -243,11 +243,6 @@ class Database(Entries):
         with self.transaction():
             return self.chunks.pack_one()
 
-    def draw_step(self) -> bool:
-        """Draw the rollups of a packed chunk, in a transaction; return whether there may be more."""
-        with self.transaction():
-            return self.chunks.draw_one()
-
     def enter(self, made: Packed | Drawn) -> None:
         """Put in what was made of a chunk elsewhere, in a transaction."""
         with self.transaction():

@@ -227,13 +227,6 @@ def to_json(value: Any) -> bytes:
     return b"".join(columns.json_into(text)) if columns else text
 
 
-def to_msgpack(value: Any) -> bytes:
-    """Return a value as MessagePack; raises TypeError where it has no word for it."""
-    columns = _Columns()
-    text = msgspec.msgpack.encode(value, enc_hook=columns.in_msgpack)
-    return b"".join(columns.msgpack_into(text)) if columns else text
-
-
 def check_value(value: Any, key: str) -> None:
     """Raise BadValue if JSON has no word for a value: it could be kept, but never told again."""
     try:
