@@ -1,4 +1,7 @@
-"""One client's conversation, without its socket: login, requests in order, answers, pushes."""
+"""One client's conversation, without its socket: login, requests in order, answers, pushes.
+
+It is longer than other modules because each part of it needs the others' state.
+"""
 
 from __future__ import annotations
 
@@ -70,6 +73,7 @@ class Connection:
         # Answers that wait until the client has taken what was said before.
         self._ready: deque[Answer] = deque()
         self._working_off = self._open = False
+        self._when_ended: dict[object, Callable[[], None]] = {}
         # The key and the answer of the command whose handler runs.
         self._present: tuple[str, Answer] | None = None
 
@@ -123,6 +127,8 @@ class Connection:
         self._let_out()
         if self._login is not None:
             self._login.cancel()
+        while self._when_ended:
+            self._when_ended.popitem()[1]()
 
     def _go_on(self) -> None:
         self._holds -= 1
@@ -361,6 +367,23 @@ class Connection:
     def set_event_level(self, level: int) -> None:
         """Push only events of at least that priority."""
         self._event_level = level
+
+    def tell(self, message: Mapping[str, Any]) -> None:
+        """Send a message to this client now."""
+        self._speak((Message(message),))
+
+    def when_ended(self, do: Callable[[], None]) -> Callable[[], None]:
+        """Call back when the client is gone, at once if it is; return the undo."""
+        if not self._open:
+            do()
+            return lambda: None
+        key = object()
+        self._when_ended[key] = do
+
+        def undo() -> None:
+            self._when_ended.pop(key, None)
+
+        return undo
 
     # IListener: facts become pushes.
 

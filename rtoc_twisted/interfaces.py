@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Event,
         FloatColumn,
         Hold,
+        Notice,
         Permission,
         Plot,
         Samples,
@@ -170,8 +171,21 @@ class IStorage(Interface):
     def document(key: str) -> Any:
         """Return the JSON value kept under that key, None if there is none."""
 
+    def documents(prefix: str) -> Mapping[str, Any]:
+        """Return the documents whose keys begin with that, by key, sorted."""
+
     def put_document(key: str, value: Any) -> ICommit:
-        """Keep a JSON value under that key."""
+        """Keep a JSON value under that key; None removes it."""
+
+    def note_event(number: int, notes: Mapping[str, Any]) -> ICommit:
+        """Keep JSON values beside an event in place of those of the same name; None removes one.
+
+        The names are `alarm`, told with the event, and `cause`. They go when the event goes; for an event
+        that is gone nothing is kept.
+        """
+
+    def event_notes(number: int) -> Deferred[Mapping[str, Any] | None]:
+        """Fire with what is kept beside an event, by name, and None where there is no such event."""
 
     def copy_to(path: Path) -> Deferred[None]:
         """Write a copy of everything to a new file, in a thread, while recording goes on.
@@ -283,6 +297,106 @@ class IPlugins(Interface):
         """Tell listeners now of what changed (push P4), unless they were told a moment ago: then soon."""
 
 
+class INotifier(Interface):
+    """Tells people, wherever they are, through the channels of the configuration."""
+
+    def notify(notice: Notice) -> int:
+        """Take a notice for all channels that want it; return how many do.
+
+        Returns at once: it is sent later, and again until it arrives or is too old.
+        """
+
+    def told() -> Mapping[str, Any]:
+        """Return {channel: {waiting, sent, failed, dropped, lastError}} for people."""
+
+    def counters() -> Mapping[str, float]:
+        """Return figures for people and monitors."""
+
+
+class IAutomation(Interface):
+    """Rules raise events out of conditions, actions run scripts after events (protocol section 5).
+
+    `who` is the name of the account, for the log of revisions. What changes something is on disk when the
+    commit is done that it returns.
+    """
+
+    def told() -> Mapping[str, Any]:
+        """Return {events, actions, active} as the key `automation` answers them."""
+
+    def set_event(fields: Mapping[str, Any], who: str) -> ICommit:
+        """Set a rule; raises BadValue, naming key and column."""
+
+    def set_action(fields: Mapping[str, Any], who: str) -> ICommit:
+        """Set an action; raises BadValue, naming key and line."""
+
+    def set_user_action(fields: Mapping[str, Any], who: str) -> ICommit:
+        """Set a user action, {name, script}; raises BadValue."""
+
+    def remove(kind: str, name: str, who: str) -> ICommit | None:
+        """Remove an "event", "action" or "userAction"; return None where there is none of that name."""
+
+    def user_actions() -> Mapping[str, str]:
+        """Return the scripts of the user actions by name."""
+
+    def activate(active: Mapping[str, Any], who: str) -> ICommit:
+        """Switch all events or all actions on or off: {events, actions}, each as it was given."""
+
+    def reset(names: Sequence[str] | None) -> ICommit:
+        """Let rules, None for all, forget what their conditions said last."""
+
+    def test_event(name: str, force: bool = False) -> Mapping[str, Any]:
+        """Evaluate a rule's condition; raise its event if it holds or `force` is set; return {ok, value}."""
+
+    def test_action(name: str, dry: bool = False) -> Deferred[Mapping[str, Any]]:
+        """Run an action; fires with {ok, value}, and when dry with the `effects` that it would have had."""
+
+    def run_user_action(name: str) -> Deferred[Mapping[str, Any]]:
+        """Run a user action; fires with {name, success, type, data}."""
+
+    def stop_action(name: str) -> bool:
+        """Ask the runs of an action to end; return whether there were any."""
+
+    def runs() -> Sequence[Mapping[str, Any]]:
+        """Return the runs of actions that are under way, and the newest that ended."""
+
+    def alarms(names: Sequence[str] | None = None) -> Mapping[str, Any]:
+        """Return the states of alarms by their rules' names (OPC UA Part 9); raises BadValue for no rule."""
+
+    def change_alarm(
+        verb: str, name: str, who: str, comment: str | None = None, seconds: float | None = None
+    ) -> tuple[Mapping[str, Any], ICommit]:
+        """Acknowledge, confirm, shelve, unshelve, suppress, unsuppress or unlatch; return the new state.
+
+        Raises BadValue where the state does not allow it.
+        """
+
+    def why(number: int) -> Deferred[Sequence[Mapping[str, Any]] | None]:
+        """Fire with the causes of an event, its own first, then its parent's; None if there is no event."""
+
+    def backtest(
+        event: Mapping[str, Any] | str,
+        start: float | None,
+        stop: float | None,
+        progress: Callable[[float], None],
+    ) -> Deferred[Mapping[str, Any]]:
+        """Fire with when a rule would have fired on what is recorded; cancelling it ends the work.
+
+        progress: called with 0 .. 1 now and then.
+        """
+
+    def revisions(limit: int | None = None) -> Sequence[Mapping[str, Any]]:
+        """Return the newest changes of rules and actions, oldest first."""
+
+    def rollback(number: int, who: str) -> ICommit:
+        """Set everything as it was after that revision; raises BadValue where that is not known any more."""
+
+    def rollback_changes_scripts(number: int) -> bool:
+        """Return whether a rollback would change what scripts do."""
+
+    def counters() -> Mapping[str, float]:
+        """Return figures for people and monitors."""
+
+
 class IRecorder(Interface):
     """The one place that writes and tells: nothing is stored untold or told unstored."""
 
@@ -312,6 +426,13 @@ class IRecorder(Interface):
 
     def clear() -> Deferred[None]:
         """Remove everything recorded."""
+
+    def afterwards(do: Callable[[], None]) -> None:
+        """Call back once everybody was told the present fact, before the call that brought it returns.
+
+        At once where no fact is being told. So a listener can write without that others hear of the
+        consequence before its cause.
+        """
 
     def tell_plugins(plugins: Mapping[str, Any]) -> None:
         """Tell the listeners how the plugins are now."""
@@ -416,6 +537,12 @@ class IConnection(Interface):
 
     def set_event_level(level: int) -> None:
         """Push only events of at least that priority."""
+
+    def tell(message: Mapping[str, Any]) -> None:
+        """Send a message to this client now, before the answer to what is under way."""
+
+    def when_ended(do: Callable[[], None]) -> Callable[[], None]:
+        """Call back when the client is gone, at once if it is; return the undo."""
 
 
 class ICommandSource(Interface):

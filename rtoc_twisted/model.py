@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, Flag, auto
 from typing import Any, NamedTuple
@@ -120,7 +120,8 @@ class Event:
     """Something that happened. x: seconds since the epoch; `number` is given by the event log (0 before).
 
     priority: 0 information, 1 warning, 2 error; value: any JSON value; action_id: RTOC's `id`, the
-    name that actions listen for.
+    name that actions listen for. alarm: how its alarm stands, where it is one that wants to be
+    acknowledged; cause: why it was raised, kept with it and not read with it (IStorage.event_notes).
     """
 
     name: SignalName
@@ -130,6 +131,34 @@ class Event:
     action_id: str = ""
     value: Any = None
     number: int = 0
+    alarm: Mapping[str, Any] | None = None
+    cause: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that goes with a notice: its name, its bytes, and its media type."""
+
+    name: str
+    data: bytes
+    media_type: str = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that people are to be told.
+
+    text: the message; title: a line before it, "" for none; priority: as of an event; name: the signal that
+    it is about, None where it is about none; x: seconds since the epoch; event: its number, 0 for none.
+    """
+
+    text: str
+    title: str = ""
+    priority: int = 0
+    name: SignalName | None = None
+    x: float = 0.0
+    event: int = 0
+    attachments: Sequence[Attachment] = ()
 
 
 class Cursor(NamedTuple):

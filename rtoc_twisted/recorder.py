@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -40,6 +41,8 @@ class Recorder:
         self._listeners: dict[IListener, Selector] = {}
         # Changes with every subscription: the audiences that layouts remember are of one round.
         self._round = 0
+        self._telling = 0
+        self._afterwards: deque[Callable[[], None]] = deque()
 
     def record(self, data: Samples | Plot | Event) -> ICommit:
         """Record data of any kind; return the commit that carries it."""
@@ -68,8 +71,8 @@ class Recorder:
         if layout.round != self._round:
             layout.audience = self._audience(layout.signals)
             layout.round = self._round
-        for listener in layout.audience:
-            self._tell(listener.samples_appended, layout.signals, samples)
+        if layout.audience:
+            self._tell_all(layout.audience, "samples_appended", layout.signals, samples)
         return commit
 
     def _lay_out(self, names: Names) -> _Layout:
@@ -86,8 +89,7 @@ class Recorder:
     def _create(self, names: Sequence[SignalName]) -> Sequence[Signal]:
         signals = self._storage.add_signals(names)
         for signal in signals:
-            for listener in list(self._listeners):
-                self._tell(listener.signal_added, signal)
+            self._tell_all(list(self._listeners), "signal_added", signal)
         return signals
 
     def _with_unit(self, name: SignalName, unit: str) -> Signal:
@@ -121,8 +123,7 @@ class Recorder:
         return self._storage.merge(signal.id, plot.x, plot.y, plot.hold, added)
 
     def _tell_plot(self, signal: Signal, plot: Plot) -> None:
-        for listener in self._audience([signal]):
-            self._tell(listener.plot_drawn, signal, plot)
+        self._tell_all(self._audience([signal]), "plot_drawn", signal, plot)
 
     def raise_event(self, event: Event) -> ICommit:
         """Keep an event, creating its signal if that is new; return the commit that carries it."""
@@ -130,8 +131,7 @@ class Recorder:
         if signal is None:
             (signal,) = self._create([event.name])
         kept, commit = self._events.add(signal, event)
-        for listener in list(self._listeners):
-            self._tell(listener.event_raised, kept)
+        self._tell_all(list(self._listeners), "event_raised", kept)
         return commit
 
     def remove(self, signals: Sequence[Signal]) -> Deferred[tuple[int, int]]:
@@ -149,13 +149,11 @@ class Recorder:
 
     def _tell_removed(self, signals: Sequence[Signal]) -> None:
         for signal in signals:
-            for listener in list(self._listeners):
-                self._tell(listener.signal_removed, signal)
+            self._tell_all(list(self._listeners), "signal_removed", signal)
 
     def tell_plugins(self, plugins: Mapping[str, Any]) -> None:
         """Tell the listeners how the plugins are now."""
-        for listener in list(self._listeners):
-            self._tell(listener.plugins_changed, plugins)
+        self._tell_all(list(self._listeners), "plugins_changed", plugins)
 
     def subscribe(self, listener: IListener, selector: Selector) -> Callable[[], None]:
         """Tell a listener all facts, and those of samples that the selector wants; return the undo."""
@@ -168,9 +166,34 @@ class Recorder:
 
         return undo
 
-    def _tell(self, hear: Callable[..., None], *fact: object) -> None:
+    def afterwards(self, do: Callable[[], None]) -> None:
+        """Call back once everybody was told the present fact; at once where none is being told."""
+        self._afterwards.append(do)
+        if not self._telling:
+            self._do_afterwards()
+
+    def _tell_all(self, listeners: Sequence[IListener], fact: str, *what: object) -> None:
+        self._telling += 1
         try:
-            hear(*fact)
+            for listener in listeners:
+                self._guarded(getattr(listener, fact), *what)
+        finally:
+            self._telling -= 1
+        if self._afterwards and not self._telling:
+            self._do_afterwards()
+
+    def _do_afterwards(self) -> None:
+        # What is done tells facts as well; what follows from these comes after what waits already.
+        self._telling += 1
+        try:
+            while self._afterwards:
+                self._guarded(self._afterwards.popleft())
+        finally:
+            self._telling -= 1
+
+    def _guarded(self, do: Callable[..., None], *what: object) -> None:
+        try:
+            do(*what)
         except Exception:
             # One listener's fault is nobody else's.
             self._log.failure("a listener failed")

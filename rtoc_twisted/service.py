@@ -25,6 +25,7 @@ from .auth.commands import AuthCommands
 from .auth.origin import OriginRule
 from .auth.provider import Auth
 from .automation.commands import AutomationCommands
+from .box.environment import environment
 from .command import CommandTable
 from .config import Config, Options, endpoint_description, ipv6_available
 from .connection import Connection
@@ -142,7 +143,7 @@ def build(config: Config, context: tls.SwappableContext, reactor: Any) -> Runnin
         storage,
         recorder,
         state_dir=config.state_dir,
-        launch=pipes.spawn(reactor, pipes.environment(os.environ)),
+        launch=pipes.spawn(reactor, environment(os.environ)),
         find=partial(discovery.find, config.state_dir) if config.plugins.enabled else tuple,
         in_thread=in_thread,
         samplerate=lambda: settings.topic("global").get("samplerate"),

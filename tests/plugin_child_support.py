@@ -14,17 +14,8 @@ from textwrap import dedent
 from time import monotonic
 from typing import Any, TypeVar
 
-from rtoc_twisted.plugins.orders import (
-    Failed,
-    Init,
-    Message,
-    Report,
-    Samples,
-    Start,
-    Started,
-    pack,
-    report_reader,
-)
+from rtoc_twisted.box.messages import Message, Samples, pack
+from rtoc_twisted.plugins.orders import Failed, Init, Report, Start, Started, report_reader
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 30.0

@@ -8,6 +8,7 @@ from pathlib import Path
 from textwrap import dedent, indent
 from typing import Any
 
+from rtoc_twisted.box import messages
 from rtoc_twisted.plugins import orders
 from rtoc_twisted.plugins.discovery import Found
 from rtoc_twisted.plugins.orders import Order, Report
@@ -26,7 +27,7 @@ class FakeChild:
         self.cpu: float | None = None
 
     def order(self, order: Order) -> int:
-        frame = orders.pack(order)
+        frame = messages.pack(order)
         self.orders.append(order)
         return len(frame)
 
@@ -146,10 +147,10 @@ def column(*values: float) -> bytes:
 
 def samples(
     y: Sequence[float], names: Sequence[str] = ("a",), dname: str = "D", unit: str | None = "V"
-) -> orders.Samples:
+) -> messages.Samples:
     """Return a report of values; x counts from 0."""
     x = column(*(float(index) for index in range(len(y))))
-    return orders.Samples(dname, list(names), [unit] * len(names), x, column(*y))
+    return messages.Samples(dname, list(names), [unit] * len(names), x, column(*y))
 
 
 PLUGIN = '''

@@ -8,9 +8,11 @@ from select import select
 
 from twisted.internet.task import Clock
 
+from rtoc_twisted.box import messages
+from rtoc_twisted.box.environment import environment
 from rtoc_twisted.plugins import orders
 from rtoc_twisted.plugins.orders import Order, Report
-from rtoc_twisted.plugins.pipes import ARGUMENTS, environment
+from rtoc_twisted.plugins.pipes import ARGUMENTS
 from rtoc_twisted.plugins.process import PluginProcess
 
 PATIENCE = 60.0
@@ -46,7 +48,7 @@ class PumpedChild:
         os.close(report_end)
 
     def order(self, order: Order) -> int:
-        frame = orders.pack(order)
+        frame = messages.pack(order)
         os.write(self._orders, frame)
         if isinstance(order, orders.Stop):
             heard = self._heard_until(lambda _: False)

@@ -11,10 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).parent.parent
 
 # Beside the rooms of the design: hub holds the open connections, as far as connection and web need to know of
-# each other; notify (systemd) and logs are for service alone.
+# each other; box is what the child processes of plugins and automation share; channels tell people; notify
+# (systemd) and logs are for service alone.
 LAYERS = (
     {"errors", "model"},
-    {"interfaces", "wire", "command", "hub", "house"},
+    {"interfaces", "wire", "command", "hub", "house", "box"},
     {
         "recorder",
         "connection",
@@ -25,6 +26,7 @@ LAYERS = (
         "events",
         "plugins",
         "automation",
+        "channels",
     },
     {"web", "tls", "cluster", "notify", "logs", "lifecycle"},
     {"config"},

@@ -977,3 +977,48 @@ class PushTests(Base):
         connection.hear_newcomer()
         connection.ended()
         self.assertEqual(socket.said(), [])
+
+
+@implementer(ICommandSource)
+class Patient:
+    """A command that tells how far it is, and stops when its client is gone."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+        self.connection: Any = None
+        self.undo: Any = None
+
+    def commands(self) -> Iterable[Command]:
+        return tagged(self)
+
+    @command("patient", str, Permission.READ)
+    def patient(self, connection: IConnection, name: str) -> Deferred[Any]:
+        """Work for long."""
+        self.connection = connection
+        connection.tell({"progress": 0.5})
+        self.undo = connection.when_ended(lambda: self.ended.append(name))
+        return Deferred()
+
+
+class LongWorkTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.source = Patient()
+        self.client = house(sources=[self.source]).connect()
+
+    def test_progress_comes_before_the_answer(self) -> None:
+        self.assertEqual(self.client.send({"patient": "a"}), [{"progress": 0.5}])
+
+    def test_who_leaves_ends_the_work(self) -> None:
+        self.client.send({"patient": "a"})
+        self.client.leave()
+        self.assertEqual(self.source.ended, ["a"])
+        self.source.connection.when_ended(lambda: self.source.ended.append("late"))()
+        self.source.connection.tell({"progress": 1})
+        self.assertEqual((self.source.ended, self.client.heard()), (["a", "late"], []))
+
+    def test_work_that_is_done_is_not_ended(self) -> None:
+        self.client.send({"patient": "a"})
+        self.source.undo()
+        self.source.undo()
+        self.client.leave()
+        self.assertEqual(self.source.ended, [])

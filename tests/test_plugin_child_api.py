@@ -15,28 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from rtoc_twisted.box.columns import Series, series
+from rtoc_twisted.box.frames import LIMIT
+from rtoc_twisted.box.messages import Event, Notify, Plot, Samples
 from rtoc_twisted.errors import TooLarge
 from rtoc_twisted.plugins.child import look
 from rtoc_twisted.plugins.child.api import LARGEST_FILE, LoggerPlugin
-from rtoc_twisted.plugins.child.columns import Series, series
 from rtoc_twisted.plugins.child.link import LONGEST, Link
 from rtoc_twisted.plugins.child.load import bind, make
 from rtoc_twisted.plugins.child.outlet import AT_ONCE, FULL, HOLD, MOST_ENTRIES, SLICE, Outlet
 from rtoc_twisted.plugins.child.timers import PerpetualTimer
-from rtoc_twisted.plugins.frames import LIMIT
-from rtoc_twisted.plugins.orders import (
-    Event,
-    Init,
-    Log,
-    Notify,
-    Plot,
-    Pong,
-    Report,
-    Samples,
-    Started,
-    Variable,
-    report_reader,
-)
+from rtoc_twisted.plugins.orders import Init, Log, Pong, Report, Started, Variable, report_reader
 
 from .plugin_child_support import PATIENCE, floats
 from .storage_support import unhurried

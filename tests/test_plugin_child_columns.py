@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from rtoc_twisted.plugins.child.columns import NAMES_LIMIT, Series, Wrong, of_dict, of_list, plotted, series
-from rtoc_twisted.plugins.child.plain import plain
+from rtoc_twisted.box.columns import NAMES_LIMIT, Series, Wrong, of_dict, of_list, plotted, series
+from rtoc_twisted.box.plain import plain
 from rtoc_twisted.wire.codec import to_json
 
 from .storage_support import unhurried

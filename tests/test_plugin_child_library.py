@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from rtoc_twisted.plugins.child import library as rtoc
+from rtoc_twisted.box import library as rtoc
 
 from .storage_support import unhurried
 

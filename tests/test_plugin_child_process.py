@@ -9,21 +9,19 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from rtoc_twisted.box.messages import Event, Plot, Samples
 from rtoc_twisted.plugins.child.calls import SIZE, WAITING
 from rtoc_twisted.plugins.orders import (
     Call,
     Changed,
-    Event,
     Failed,
     Get,
     Loaded,
     Log,
     Ping,
-    Plot,
     Pong,
     Result,
     Samplerate,
-    Samples,
     Set,
     Start,
     Stop,
@@ -359,7 +357,7 @@ class PortingTest(ProcessCase):
         loaded = child.until(Loaded)
         parameters = {name: value for name, value, _ in loaded.parameters}
         self.assertEqual(parameters["others"], [])
-        ours = ("rtoc_twisted.errors", "rtoc_twisted.plugins")
+        ours = ("rtoc_twisted.errors", "rtoc_twisted.plugins", "rtoc_twisted.box")
         self.assertEqual([name for name in parameters["loaded"] if not name.startswith(ours)], [])
 
     def test_an_installed_module(self) -> None:

@@ -7,22 +7,11 @@ from collections.abc import Iterable
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from rtoc_twisted.box.messages import Message, pack
 from rtoc_twisted.plugins.child.calls import Calls
 from rtoc_twisted.plugins.child.outlet import Outlet
 from rtoc_twisted.plugins.child.worker import BIRTH, ORPHANED, SILENCE, Worker
-from rtoc_twisted.plugins.orders import (
-    Failed,
-    Init,
-    Log,
-    Message,
-    Ping,
-    Report,
-    Start,
-    Stop,
-    Stopped,
-    pack,
-    report_reader,
-)
+from rtoc_twisted.plugins.orders import Failed, Init, Log, Ping, Report, Start, Stop, Stopped, report_reader
 
 from .plugin_child_support import PATIENCE
 

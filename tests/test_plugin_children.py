@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, execute, inlineCallbacks
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from rtoc_twisted.box.environment import environment
 from rtoc_twisted.events.log import EventLog
 from rtoc_twisted.plugins import discovery, pipes
 from rtoc_twisted.plugins.host import PluginHost, Policy
@@ -40,7 +41,7 @@ class ChildrenCase(TestCase):
             self.storage,
             self.recorder,
             state_dir=self.directory,
-            launch=pipes.spawn(reactor, pipes.environment(os.environ)),
+            launch=pipes.spawn(reactor, environment(os.environ)),
             find=lambda: discovery.find(self.directory, installed=()),
             in_thread=execute,
             samplerate=lambda: None,

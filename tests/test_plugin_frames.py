@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from rtoc_twisted.box import messages
+from rtoc_twisted.box.frames import LIMIT, Splitter, frame
 from rtoc_twisted.errors import BadValue, TooLarge
 from rtoc_twisted.plugins import orders
-from rtoc_twisted.plugins.frames import LIMIT, Splitter, frame
 
 from .storage_support import unhurried
 
@@ -65,7 +66,7 @@ class OrdersTest(SynchronousTestCase):
             orders.Ping(4),
             orders.Stop(5.0),
         ]
-        self.assertEqual(orders.order_reader().feed(b"".join(map(orders.pack, sent))), sent)
+        self.assertEqual(orders.order_reader().feed(b"".join(map(messages.pack, sent))), sent)
 
     def test_each_report_comes_back(self) -> None:
         sent = [
@@ -73,17 +74,17 @@ class OrdersTest(SynchronousTestCase):
             orders.Failed("import", "SyntaxError: x"),
             orders.Started(),
             orders.Result(1, False, "no"),
-            orders.Samples("d", ["a", "b"], ["V", None], bytes(16), bytes(16)),
-            orders.Plot("d", "s", "V", "off", bytes(8), bytes(8)),
-            orders.Event("t", "d", "s", 1.0, 2, "id", {"a": 1}),
+            messages.Samples("d", ["a", "b"], ["V", None], bytes(16), bytes(16)),
+            messages.Plot("d", "s", "V", "off", bytes(8), bytes(8)),
+            messages.Event("t", "d", "s", 1.0, 2, "id", {"a": 1}),
             orders.Variable("d", "v", 1),
             orders.Changed([], [], False),
             orders.Log(2, "text", 1.0),
-            orders.Notify("photo", "t", "a.png", b"png", 1, "read"),
+            messages.Notify("photo", "t", "a.png", b"png", 1, "read"),
             orders.Pong(4),
             orders.Stopped(),
         ]
-        self.assertEqual(orders.report_reader().feed(b"".join(map(orders.pack, sent))), sent)
+        self.assertEqual(orders.report_reader().feed(b"".join(map(messages.pack, sent))), sent)
 
     def test_an_older_side_passes_over_new_fields_and_takes_lacking_ones_from_before(self) -> None:
         newer = frame(msgspec.msgpack.encode(["Ping", 4, "new"]))
@@ -92,7 +93,7 @@ class OrdersTest(SynchronousTestCase):
         self.assertEqual(orders.report_reader().feed(older), [orders.Changed([], [], True)])
 
     def test_a_value_without_a_word_is_its_repr(self) -> None:
-        packed = orders.pack(orders.Result(1, True, [orders]))
+        packed = messages.pack(orders.Result(1, True, [orders]))
         (result,) = orders.report_reader().feed(packed)
         self.assertEqual(result, orders.Result(1, True, [repr(orders)]))
 
@@ -107,7 +108,7 @@ class OrdersTest(SynchronousTestCase):
             self.assertRaises(BadValue, orders.order_reader().feed, frame(wrong))
 
     def test_an_order_is_no_report(self) -> None:
-        self.assertRaises(BadValue, orders.report_reader().feed, orders.pack(orders.Ping(1)))
+        self.assertRaises(BadValue, orders.report_reader().feed, messages.pack(orders.Ping(1)))
 
     def test_arguments(self) -> None:
         self.assertEqual(orders.arguments([1, "a"], "f()"), ([1, "a"], {}))

@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from rtoc_twisted.box import messages
 from rtoc_twisted.errors import NotAvailable, StorageFailed, UnknownPlugin
 from rtoc_twisted.interfaces import IPlugins
 from rtoc_twisted.plugins import discovery, orders
@@ -162,12 +163,12 @@ class DataTests(HostCase):
         self.assertEqual(summary.count, 40_000)
 
     def test_what_is_wrong_is_in_the_log(self) -> None:
-        self.run_plugin().report(orders.Samples("D", [], [], b"", b""))
+        self.run_plugin().report(messages.Samples("D", [], [], b"", b""))
         self.assertIn("not recorded", self.log()[0])
         self.assertEqual(self.host.counters()["plugin_reports_refused"], 1)
 
     def test_a_message_to_people_is_refused_in_the_log(self) -> None:
-        self.run_plugin().report(orders.Notify("message", "hello"))
+        self.run_plugin().report(messages.Notify("message", "hello"))
         self.assertEqual(self.log(), ["nobody was told, no channel is set up: hello"])
 
 
@@ -575,10 +576,10 @@ class FilesTests(HostCase):
         answers = [self.successResultOf(it) for it in (called, got, held)]
         self.assertEqual(answers, [(True, {"why": ["***"]}), ["***"], {"why": ["***"]}])
         child.report(
-            orders.Event(f"wrong {secret}", "Dev", "s", 1.0, 0, "", [secret]),
+            messages.Event(f"wrong {secret}", "Dev", "s", 1.0, 0, "", [secret]),
             orders.Failed("timer", f"no login with {secret}"),
-            orders.Samples("D", [f"\0{secret}"], [None], bytes(8), bytes(8)),
-            orders.Notify("message", secret),
+            messages.Samples("D", [f"\0{secret}"], [None], bytes(8), bytes(8)),
+            messages.Notify("message", secret),
         )
         child.end(f"no login with {secret}")
         self.clock.advance(1)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from rtoc_twisted.box import messages
+from rtoc_twisted.box.intake import Intake
 from rtoc_twisted.errors import RTOCError, StorageFailed
 from rtoc_twisted.model import Event, Hold, Plot, Samples, SignalName
-from rtoc_twisted.plugins import orders
-from rtoc_twisted.plugins.intake import Intake
 
 from .plugin_support import column, samples
 from .storage_support import unhurried
@@ -128,12 +128,12 @@ class SamplesTests(IntakeCase):
 
     def test_wrong_ones_are_told_and_the_next_ones_are_not_lost(self) -> None:
         for wrong in (
-            orders.Samples("D", [], [], column(1), column(1)),
-            orders.Samples("D", ["a"], [], column(1), column(1)),
-            orders.Samples("D", ["a"], [None], column(1), column(1, 2)),
-            orders.Samples("D", ["a"], [None], b"123", b"123"),
-            orders.Samples("D" * 1001, ["a"], [None], column(1), column(1)),
-            orders.Samples("D", ["a"], ["u" * 1001], column(1), column(1)),
+            messages.Samples("D", [], [], column(1), column(1)),
+            messages.Samples("D", ["a"], [], column(1), column(1)),
+            messages.Samples("D", ["a"], [None], column(1), column(1, 2)),
+            messages.Samples("D", ["a"], [None], b"123", b"123"),
+            messages.Samples("D" * 1001, ["a"], [None], column(1), column(1)),
+            messages.Samples("D", ["a"], ["u" * 1001], column(1), column(1)),
         ):
             self.intake.take(wrong)
         self.assertEqual((len(self.complaints), self.intake.refused), (6, 6))
@@ -156,7 +156,7 @@ class SamplesTests(IntakeCase):
 class PaceTests(IntakeCase):
     def test_a_long_report_is_recorded_in_turns_and_nothing_overtakes_it(self) -> None:
         self.intake.take(samples([float(index) for index in range(50_000)]))
-        self.intake.take(orders.Event("after", "D", "a", 1.0, 0, "", None))
+        self.intake.take(messages.Event("after", "D", "a", 1.0, 0, "", None))
         self.assertTrue(self.held)
         self.assertEqual(len(self.recorded()), 16_384)
         for _ in range(3):
@@ -210,21 +210,21 @@ class OtherDataTests(IntakeCase):
         return self.recorder.data[-1] if self.recorder.data else None
 
     def test_a_plot(self) -> None:
-        plot = self.take(orders.Plot("D", "p", "V", "mergeX", column(1, 2), column(3, 4)))
+        plot = self.take(messages.Plot("D", "p", "V", "mergeX", column(1, 2), column(3, 4)))
         self.assertEqual((plot.name, plot.unit, plot.hold), (SignalName("D", "p"), "V", Hold.MERGE_X))
         np.testing.assert_array_equal((plot.x, plot.y), ([1, 2], [3, 4]))
 
     def test_wrong_plots(self) -> None:
-        self.assertIsNone(self.take(orders.Plot("D", "p", "V", "maybe", column(1), column(3))))
-        self.assertIsNone(self.take(orders.Plot("D", "p", "V", "off", column(1), column(3, 4))))
+        self.assertIsNone(self.take(messages.Plot("D", "p", "V", "maybe", column(1), column(3))))
+        self.assertIsNone(self.take(messages.Plot("D", "p", "V", "off", column(1), column(3, 4))))
         self.assertEqual(len(self.complaints), 2)
 
     def test_an_event(self) -> None:
-        event = self.take(orders.Event("hot", "D", "a", 5.0, 2, "id", {"t": 1}))
+        event = self.take(messages.Event("hot", "D", "a", 5.0, 2, "id", {"t": 1}))
         self.assertEqual(event, Event(SignalName("D", "a"), "hot", 5.0, 2, "id", {"t": 1}))
-        self.assertEqual(self.take(orders.Event("hot", "D", "a", 5.0, 9, "id", None)).priority, 0)
+        self.assertEqual(self.take(messages.Event("hot", "D", "a", 5.0, 9, "id", None)).priority, 0)
 
     def test_wrong_events(self) -> None:
-        self.assertIsNone(self.take(orders.Event("hot", "D", "a", 5.0, 2, "id", b"bytes")))
-        self.assertIsNone(self.take(orders.Event("hot", "D" * 1001, "a", 5.0, 2, "id", None)))
+        self.assertIsNone(self.take(messages.Event("hot", "D", "a", 5.0, 2, "id", b"bytes")))
+        self.assertIsNone(self.take(messages.Event("hot", "D" * 1001, "a", 5.0, 2, "id", None)))
         self.assertEqual(len(self.complaints), 2)

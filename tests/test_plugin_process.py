@@ -11,9 +11,11 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from rtoc_twisted.box import frames, messages
+from rtoc_twisted.box.environment import environment
 from rtoc_twisted.errors import Busy, NotAvailable, TimedOut, TooLarge
-from rtoc_twisted.plugins import frames, orders
-from rtoc_twisted.plugins.pipes import Pipes, environment
+from rtoc_twisted.plugins import orders
+from rtoc_twisted.plugins.pipes import Pipes
 from rtoc_twisted.plugins.process import Limits, PluginProcess
 
 from .plugin_support import Ears, Launcher, init, samples
@@ -270,14 +272,14 @@ class PipesTests(SynchronousTestCase):
 
     def test_reports_come_in_pieces(self) -> None:
         report = samples([1.0, 2.0])
-        frame = orders.pack(report) + orders.pack(orders.Started())
+        frame = messages.pack(report) + messages.pack(orders.Started())
         for byte in frame:
             self.pipes.childDataReceived(4, bytes([byte]))
         self.assertEqual(self.ears.of("reported"), [report, orders.Started()])
 
     def test_nonsense_is_told_once(self) -> None:
         self.pipes.childDataReceived(4, struct.pack(">I", 2) + b"??")
-        self.pipes.childDataReceived(4, orders.pack(orders.Started()))
+        self.pipes.childDataReceived(4, messages.pack(orders.Started()))
         self.assertEqual(len(self.ears.of("nonsense")), 1)
         self.assertEqual(self.ears.of("reported"), [])
 
@@ -291,7 +293,7 @@ class PipesTests(SynchronousTestCase):
             raise KeyError("a fault of ours")
 
         self.ears.reported = once  # type: ignore[method-assign]  # for one report
-        self.pipes.childDataReceived(4, orders.pack(orders.Started()) * 2)
+        self.pipes.childDataReceived(4, messages.pack(orders.Started()) * 2)
         self.assertEqual(self.ears.of("reported"), [orders.Started()])
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from rtoc_twisted.box import messages
 from rtoc_twisted.client.cli import NO_CONNECTION, OK, SERVER_ERROR, USAGE
 from rtoc_twisted.client.shell import Shell
 from rtoc_twisted.plugins import orders
@@ -274,7 +275,7 @@ class FakeRecorderTest(SynchronousTestCase):
     def test_values_belong_to_their_names_in_turn(self) -> None:
         recorder = FakeRecorder()
         x, y = array("d", [1, 1, 2, 2]).tobytes(), array("d", [5, 6, math.nan, 8]).tobytes()
-        recorder.take(orders.Samples("D", ["a", "b"], ["V", None], x, y))
+        recorder.take(messages.Samples("D", ["a", "b"], ["V", None], x, y))
         self.assertEqual(
             list(recorder.report()),
             ["D.a: 2 values over 1, 5 to 5 V, last nan", "D.b: 2 values over 1, 6 to 8, last 8"],
@@ -284,7 +285,7 @@ class FakeRecorderTest(SynchronousTestCase):
         recorder = FakeRecorder()
         for number in range(150):
             recorder.take(orders.Log(0, f"line {number}", 1.0))
-            recorder.take(orders.Event(f"event {number}", "D", "s", 1.0, 0, "", None))
+            recorder.take(messages.Event(f"event {number}", "D", "s", 1.0, 0, "", None))
         told = list(recorder.report())
         self.assertIn("130 earlier events are not shown", told)
         self.assertIn("50 earlier lines of the log are not shown", told)
@@ -294,7 +295,7 @@ class FakeRecorderTest(SynchronousTestCase):
         recorder = FakeRecorder()
         one = array("d", [1]).tobytes()
         for number in range(1100):
-            recorder.take(orders.Samples("D", [f"s{number}"], [None], one, one))
+            recorder.take(messages.Samples("D", [f"s{number}"], [None], one, one))
         self.assertEqual(len(recorder.signals), 1001)
         self.assertEqual(recorder.signals["further signals"].count, 100)
 

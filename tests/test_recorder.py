@@ -210,3 +210,42 @@ class RecorderTests(SynchronousTestCase):
         self.assertRaises(TooLarge, self.recorder.append, values(*many))
         self.assertEqual((self.ears.heard(), self.read(A), len(self.storage.signals())), ([], [1], 1))
         self.recorder.append(values((C, 1)))
+
+    def test_what_follows_from_a_fact_is_told_after_it(self) -> None:
+        order: list[str] = []
+
+        class Rule(Ears):
+            def samples_appended(rule, signals: Sequence[Signal], samples: Samples) -> None:
+                self.recorder.afterwards(raise_event)
+                order.append("rule")
+
+            def event_raised(rule, event: Event) -> None:
+                self.recorder.afterwards(lambda: order.append(f"after {event.text}"))
+                order.append(event.text)
+
+        def raise_event() -> None:
+            self.recorder.raise_event(Event(A, "one", 1.0))
+            self.recorder.raise_event(Event(A, "two", 1.0))
+            order.append("raised")
+
+        self.undo()
+        rule, late = Rule(), Ears()
+        self.recorder.subscribe(rule, ALL)
+        self.recorder.subscribe(late, ALL)
+        self.recorder.append(values((A, 1)))
+        # The rule hears first, the other one all the same in the order of what happened.
+        self.assertEqual([fact[0] for fact in late.heard()], ["added", "samples", "event", "event"])
+        self.assertEqual(order, ["rule", "one", "two", "raised", "after one", "after two"])
+
+    def test_afterwards_without_a_fact_is_at_once(self) -> None:
+        done: list[int] = []
+
+        def fail() -> None:
+            raise ZeroDivisionError
+
+        self.recorder.afterwards(lambda: done.append(1))
+        self.assertEqual(done, [1])
+        self.recorder.afterwards(fail)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.recorder.afterwards(lambda: done.append(2))
+        self.assertEqual(done, [1, 2])

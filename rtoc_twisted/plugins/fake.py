@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from ..box import messages
 from . import orders
 
 _SIGNALS = 1000
@@ -56,7 +57,7 @@ class FakeRecorder:
 
     hide: Callable[[str], str] = str
     signals: dict[str, Tally] = field(default_factory=dict)
-    events: deque[orders.Event] = field(default_factory=lambda: deque(maxlen=_EVENTS))
+    events: deque[messages.Event] = field(default_factory=lambda: deque(maxlen=_EVENTS))
     event_count: int = 0
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LINES))
     line_count: int = 0
@@ -67,13 +68,13 @@ class FakeRecorder:
     def take(self, report: orders.Report) -> None:
         """Take one report; those of the box's own life say nothing here."""
         match report:
-            case orders.Samples(dname=device, names=names, units=units):
+            case messages.Samples(dname=device, names=names, units=units):
                 x, y = _floats(report.x), _floats(report.y)
                 for place, (name, unit) in enumerate(zip(names, units, strict=True)):
                     self._signal(device, name).add(x[place :: len(names)], y[place :: len(names)], unit)
-            case orders.Plot(dname=device, sname=name, unit=unit):
+            case messages.Plot(dname=device, sname=name, unit=unit):
                 self._signal(device, name).add(_floats(report.x), _floats(report.y), unit)
-            case orders.Event():
+            case messages.Event():
                 self.event_count += 1
                 self.events.append(report)
             case orders.Log(level=level, text=text):
@@ -86,7 +87,7 @@ class FakeRecorder:
             case orders.Variable(dname=device, name=name, value=value):
                 if len(self.variables) < _SIGNALS:
                     self.variables[f"{device}.{name}"] = value
-            case orders.Notify(kind=kind, text=text):
+            case messages.Notify(kind=kind, text=text):
                 self.notices.append(f"{kind}: {self.hide(text)}")
 
     def report(self) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """What the server orders a plugin's process to do, and what the process reports.
 
-Orders go to its descriptor 3, reports come from its descriptor 4, each message in a frame (frames.py) as an
+Orders go to its descriptor 3, reports come from its descriptor 4, each message in a frame (box) as an
 array [kind, field, ..]. Fields have the order in which they stand here; what a newer side adds at the end is
 passed over by an older one.
 
@@ -12,16 +12,10 @@ descriptor 3 a process ends by itself.
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
-import msgspec
-
+from ..box.messages import Event, Message, Notify, Plot, Reader, Samples
 from ..errors import BadValue
-from .frames import LIMIT, Splitter, frame
-
-
-class Message(msgspec.Struct, array_like=True, tag=True):
-    """One message of either side."""
 
 
 class Init(Message):
@@ -127,43 +121,6 @@ class Result(Message):
     value: Any
 
 
-class Samples(Message):
-    """Values: i of them belongs to names[i % len(names)], with the unit at that place (None: not told).
-
-    x, y: float64 each, little-endian, as many of one as of the other; x in seconds since the epoch, or any
-    axis. The order of arrival counts, for each signal.
-    """
-
-    dname: str
-    names: list[str]
-    units: list[str | None]
-    x: bytes
-    y: bytes
-
-
-class Plot(Message):
-    """A whole signal; x, y: float64 each, little-endian; hold: the wire's word (protocol section 5)."""
-
-    dname: str
-    sname: str
-    unit: str
-    hold: str
-    x: bytes
-    y: bytes
-
-
-class Event(Message):
-    """An event; x in seconds since the epoch; id: the name that actions listen for, "" for the default."""
-
-    text: str
-    dname: str
-    sname: str
-    x: float
-    priority: int
-    id: str
-    value: Any
-
-
 class Variable(Message):
     """A persistent variable has this value now."""
 
@@ -189,22 +146,6 @@ class Log(Message):
     level: int
     text: str
     moment: float
-
-
-class Notify(Message):
-    """Tell people. kind: "message", "photo", "document" or "plot"; text: the message or the caption.
-
-    name, data: of a photo or document its file name and bytes, of a plot its title and {signals, events,
-    dpi}; priority: as of an event; permission: RTOC's word for who is told: "blocked", "read", "write" or
-    "admin".
-    """
-
-    kind: str
-    text: str
-    name: str = ""
-    data: Any = None
-    priority: int = 0
-    permission: str = "write"
 
 
 class Pong(Message):
@@ -234,17 +175,6 @@ Report: TypeAlias = (
     | Stopped
 )
 
-_encode = msgspec.msgpack.Encoder(enc_hook=repr).encode
-_M = TypeVar("_M")
-
-
-def pack(message: Message) -> bytes:
-    """Return a message as a frame; what MessagePack has no word for becomes its repr.
-
-    Raises TooLarge above the limit of a frame.
-    """
-    return frame(_encode(message))
-
 
 def arguments(value: Any, key: str) -> tuple[list[Any], dict[str, Any]]:
     """Return the args and kwargs that a client means by the value of `key`, the "function()" of a plugin.
@@ -257,24 +187,6 @@ def arguments(value: Any, key: str) -> tuple[list[Any], dict[str, Any]]:
     if isinstance(value, dict):
         return [], value
     raise BadValue(f"{key}: the arguments are a list, or an object of keywords, not {type(value).__name__}")
-
-
-class Reader(Generic[_M]):
-    """Reads the messages of one side out of bytes as they arrive."""
-
-    def __init__(self, kinds: Any, limit: int = LIMIT) -> None:
-        self._splitter = Splitter(limit)
-        self._decode = msgspec.msgpack.Decoder(kinds).decode
-
-    def feed(self, data: bytes) -> list[_M]:
-        """Return the messages that end within these bytes, in order.
-
-        Raises TooLarge or BadValue where the bytes are no messages; nothing after them has a meaning.
-        """
-        try:
-            return [self._decode(payload) for payload in self._splitter.feed(data)]
-        except msgspec.DecodeError as error:
-            raise BadValue(f"no message: {error}") from None
 
 
 def order_reader() -> Reader[Order]:

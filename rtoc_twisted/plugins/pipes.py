@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
-import site
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -18,8 +16,9 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..box.messages import pack
 from ..errors import RTOCError
-from .orders import Order, Report, pack, report_reader
+from .orders import Order, Report, report_reader
 
 ARGUMENTS = (sys.executable, "-P", "-u", "-m", "rtoc_twisted.plugins.child")
 """What runs a plugin: without the present directory among the places of modules, and with prompt prints."""
@@ -212,21 +211,6 @@ class Pipes(ProcessProtocol):
 
     def _tell_line(self, line: bytes | bytearray) -> None:
         self._heard.printed(line.decode("utf-8", "replace").rstrip())
-
-
-_OURS = re.compile("RTOC_|NOTIFY_SOCKET$|WATCHDOG_|LISTEN_|CREDENTIALS_DIRECTORY$")
-
-
-def environment(server: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of plugins: the server's without what configures it or lets it talk to systemd.
-
-    Where our package was not installed, but found otherwise, its place goes with it.
-    """
-    environment = {name: value for name, value in server.items() if not _OURS.match(name)}
-    place = str(Path(__file__).parents[2])
-    if place not in site.getsitepackages():
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (place, server.get("PYTHONPATH"))))
-    return environment
 
 
 def spawn(

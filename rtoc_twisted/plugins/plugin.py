@@ -8,12 +8,13 @@ from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
+from ..box import messages
+from ..box.intake import Intake
 from ..errors import BadValue, RTOCError, TooLarge
 from ..interfaces import IRecorder
 from ..wire.codec import check_value
 from . import manifest, orders
 from .discovery import Found
-from .intake import Intake
 from .log import ERROR, INFO, WARNING, PluginLog
 from .orders import Report
 from .process import Child, Limits, PluginProcess
@@ -170,10 +171,10 @@ class Plugin:
 
     def told(self, report: Report) -> None:
         """Do what a report is for."""
-        if isinstance(report, orders.Event):
+        if isinstance(report, messages.Event):
             report.text = self._configuration.hide(report.text)
             report.value = self._configuration.hide_in(report.value)
-        if isinstance(report, orders.Samples | orders.Plot | orders.Event):
+        if isinstance(report, messages.Samples | messages.Plot | messages.Event):
             self.intake.take(report)
             return
         try:
@@ -194,7 +195,7 @@ class Plugin:
             self._remembered.keep_variable(report.dname, report.name, report.value)
         elif isinstance(report, orders.Failed):
             self._say(ERROR, report.text)
-        elif isinstance(report, orders.Notify):
+        elif isinstance(report, messages.Notify):
             self._say(WARNING, f"nobody was told, no channel is set up: {report.text}")
 
     def _describe(self, functions: list[Any], parameters: list[Any], info: str | None) -> None:

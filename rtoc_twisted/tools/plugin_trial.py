@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 
+from rtoc_twisted.box import messages
+
 from ..errors import BadValue, RTOCError
 from ..plugins import manifest, orders
 from ..plugins.discovery import Found
@@ -96,7 +98,7 @@ class _Course:
         self._seconds = seconds
         self._stop_seconds = stop_seconds
         self._reader = orders.report_reader()
-        self._seen: set[type[orders.Message]] = set()
+        self._seen: set[type[messages.Message]] = set()
         self._line = b""
         self._over = False
         self._selector = selectors.DefaultSelector()
@@ -133,9 +135,9 @@ class _Course:
         if code < 0 and code != -signal.SIGKILL:
             problems.append(f"it ended by {signal.Signals(-code).name}")
 
-    def _step(self, order: orders.Message, wanted: type[orders.Message], patience: float) -> bool:
+    def _step(self, order: messages.Message, wanted: type[messages.Message], patience: float) -> bool:
         with suppress(BrokenPipeError):
-            os.write(self._child.orders, orders.pack(order))
+            os.write(self._child.orders, messages.pack(order))
         self._read_until(
             lambda: not self._seen.isdisjoint({wanted, orders.Failed}) or self._has_ended(), patience
         )

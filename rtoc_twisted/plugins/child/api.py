@@ -8,13 +8,13 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
-from ..orders import Event, Notify, Plot
-from . import library
-from .columns import Wrong, number, of_dict, of_list, plotted, series
+from ...box import library
+from ...box.columns import Wrong, number, of_dict, of_list, plotted, series
+from ...box.messages import Event, Notify, Plot
+from ...box.plain import plain
 from .link import Link
 from .logger import Logger
 from .outlet import SLICE, little_endian
-from .plain import plain
 from .timers import PerpetualTimer
 
 HOLDS = ("off", "on", "mergeX", "mergeY")

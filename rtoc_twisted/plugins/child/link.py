@@ -6,10 +6,11 @@ from collections.abc import Callable
 from time import time
 from typing import Any
 
+from ...box.messages import Message
+from ...box.plain import plain
 from ...errors import TooLarge
-from ..orders import Init, Log, Message, Variable
+from ..orders import Init, Log, Variable
 from .outlet import Outlet
-from .plain import plain
 
 LONGEST = 16_384
 """Letters of a log line; what is longer is cut."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from .plain import plain
+from ...box.plain import plain
 
 LIFECYCLE = frozenset(
     ("cancel", "close", "createPerpetualTimer", "initPerpetualTimer", "loadGUI", "setPerpetualTimer", "start")

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from threading import Event, Lock
 from time import monotonic, sleep
 
-from ..orders import Message, Pong, Samples, pack
-from .columns import Series
+from ...box.columns import Series
+from ...box.messages import Message, Samples, pack
+from ..orders import Pong
 
 HOLD = 0.004
 """Seconds for which values of a plugin that calls often wait for others."""

@@ -9,7 +9,8 @@ from functools import wraps
 from types import ModuleType
 from typing import Any
 
-from . import api, library
+from ...box import library
+from . import api
 
 
 def module(name: str, **names: Any) -> ModuleType:

@@ -14,6 +14,7 @@ from time import monotonic
 from traceback import format_exc
 from typing import Any
 
+from ...box.plain import plain
 from ...errors import RTOCError, TooLarge
 from ..orders import (
     Call,
@@ -38,7 +39,6 @@ from .calls import Calls
 from .link import Link
 from .load import bind, load, make
 from .outlet import Outlet
-from .plain import plain
 
 ORPHANED = 3.0
 """Seconds that close() has when the server is gone, or at a signal."""

@@ -1,4 +1,4 @@
-"""The way of one plugin's values, plots and events to the recorder: no faster than they are stored."""
+"""The way of one child process's values, plots and events to the recorder: no faster than they are stored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..interfaces import ICommit, IRecorder
 from ..model import Event, FloatColumn, Hold, Names, Plot, Samples, SignalName
 from ..wire.batch import check_name, check_text
 from ..wire.codec import check_value
-from . import orders
+from . import messages
 
 _WAITING = 100_000
 """Values of a plugin that may wait for the disk; then it waits, too."""
@@ -28,7 +28,7 @@ _PIECE = 8192
 _REMEMBERED = 200_000
 """Names in all layouts that are remembered; all are forgotten when there are more."""
 
-Data = orders.Samples | orders.Plot | orders.Event
+Data = messages.Samples | messages.Plot | messages.Event
 _Layout = tuple[str, tuple[str, ...], tuple[str | None, ...]]
 
 
@@ -146,14 +146,14 @@ class Intake:
     # From reports to what the recorder takes.
 
     def _parts(self, report: Data) -> Iterator[Samples | Plot | Event]:
-        if isinstance(report, orders.Samples):
+        if isinstance(report, messages.Samples):
             yield from self._samples(report)
-        elif isinstance(report, orders.Plot):
+        elif isinstance(report, messages.Plot):
             yield _plot(report)
         else:
             yield _event(report)
 
-    def _samples(self, report: orders.Samples) -> Iterator[Samples]:
+    def _samples(self, report: messages.Samples) -> Iterator[Samples]:
         x, y = _column(report.x), _column(report.y)
         width = len(report.names)
         if len(x) != len(y) or not width or len(report.units) != width:
@@ -213,7 +213,7 @@ def _numbers(data: bytes) -> FloatColumn:
     return np.frombuffer(_column(data), dtype=np.float64)
 
 
-def _plot(report: orders.Plot) -> Plot:
+def _plot(report: messages.Plot) -> Plot:
     x, y = _numbers(report.x), _numbers(report.y)
     if len(x) != len(y):
         raise BadValue(f"a plot needs as many x as y, x has {len(x)} values and y has {len(y)}")
@@ -226,7 +226,7 @@ def _plot(report: orders.Plot) -> Plot:
     return Plot(SignalName(report.dname, report.sname), x, y, report.unit, hold)
 
 
-def _event(report: orders.Event) -> Event:
+def _event(report: messages.Event) -> Event:
     for key in ("dname", "sname", "id"):
         check_name(getattr(report, key), key)
     check_text(report.text, "text")
