@@ -213,26 +213,27 @@ class RecorderTests(SynchronousTestCase):
 
     def test_what_follows_from_a_fact_is_told_after_it(self) -> None:
         order: list[str] = []
+        recorder = self.recorder
 
         class Rule(Ears):
-            def samples_appended(rule, signals: Sequence[Signal], samples: Samples) -> None:
-                self.recorder.afterwards(raise_event)
+            def samples_appended(self, signals: Sequence[Signal], samples: Samples) -> None:
+                recorder.afterwards(raise_event)
                 order.append("rule")
 
-            def event_raised(rule, event: Event) -> None:
-                self.recorder.afterwards(lambda: order.append(f"after {event.text}"))
+            def event_raised(self, event: Event) -> None:
+                recorder.afterwards(lambda: order.append(f"after {event.text}"))
                 order.append(event.text)
 
         def raise_event() -> None:
-            self.recorder.raise_event(Event(A, "one", 1.0))
-            self.recorder.raise_event(Event(A, "two", 1.0))
+            recorder.raise_event(Event(A, "one", 1.0))
+            recorder.raise_event(Event(A, "two", 1.0))
             order.append("raised")
 
         self.undo()
         rule, late = Rule(), Ears()
-        self.recorder.subscribe(rule, ALL)
-        self.recorder.subscribe(late, ALL)
-        self.recorder.append(values((A, 1)))
+        recorder.subscribe(rule, ALL)
+        recorder.subscribe(late, ALL)
+        recorder.append(values((A, 1)))
         # The rule hears first, the other one all the same in the order of what happened.
         self.assertEqual([fact[0] for fact in late.heard()], ["added", "samples", "event", "event"])
         self.assertEqual(order, ["rule", "one", "two", "raised", "after one", "after two"])
