@@ -53,7 +53,9 @@ def fill(bench: Bench, further: float = 0) -> None:
             pass
         bench.database.chunks.retire(bench.database.chunks.facts(old.id)[0].number)
     storage.append([a.id, b.id], [LARGE, 6.0], [further, further])
-    storage.add_event(a.id, Event(A, "text", 1.0, 1, "", {"some": "value"}, 0))
+    storage.add_event(
+        a.id, Event(A, "text", 1.0, 1, "", {"some": "value"}, alarm={"active": further}, cause=["why"])
+    )
     storage.put_document("key", [1, 2])
     storage.add_batch("source", 7)
     bench.pump()
@@ -153,6 +155,9 @@ class VerifyTests(Case):
             "INSERT INTO events VALUES (99, 99, 'x', 1, 1, '', 'null')",
             "UPDATE documents SET value = '{'",
             "UPDATE events SET value = '{'",
+            "INSERT INTO notes VALUES (99, NULL, 'null')",
+            "UPDATE notes SET alarm = '{'",
+            "UPDATE notes SET cause = x'ff'",
             "UPDATE sources SET seen = 'x'",
             "UPDATE signals SET folded = 'x' WHERE name = 'a'",
         ):

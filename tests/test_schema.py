@@ -56,6 +56,19 @@ class SchemaTest(SynchronousTestCase):
     def test_from_every_version_of_ours(self) -> None:
         self.check_every_way(tuple(UPGRADES))
 
+    def test_what_was_recorded_stays(self) -> None:
+        for version in range(1, len(UPGRADES)):
+            connection, path = self.at_version(tuple(UPGRADES[:version]))
+            connection.execute("INSERT INTO events VALUES (7, 1, 'text', 1.5, 2, 'act', 'null')")
+            before = connection.execute("SELECT * FROM events").fetchall()
+            upgrade(connection, path)
+            self.assertEqual(connection.execute("SELECT * FROM events").fetchall(), before)
+            self.assertEqual(connection.execute("SELECT * FROM notes").fetchall(), [])
+            # From then on its events have notes, which go with them.
+            connection.execute("INSERT INTO notes VALUES (7, NULL, '{}')")
+            connection.execute("DELETE FROM events")
+            self.assertEqual(connection.execute("SELECT * FROM notes").fetchall(), [])
+
     def test_from_every_version_of_several(self) -> None:
         self.check_every_way(STEPS)
 

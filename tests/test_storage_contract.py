@@ -555,6 +555,96 @@ class ContractTests:
         self.assertEqual(self.storage.add_event(1, Event(A, "y", 1.0))[0].number, 1)
         self.assertIsNone(self.storage.document("key"))
 
+    def test_notes_of_an_event(self) -> None:
+        self.storage.add_signals([A])
+        alarm, cause = {"active": True, "by": ["ü", None]}, {"id": "c0ffee", "values": {"one.a": 1.5}}
+        given = Event(A, "x", 1.0, alarm=alarm, cause=cause)
+        kept, commit = self.storage.add_event(1, given)
+        self.stored(commit)
+        self.assertEqual((kept.alarm, kept.cause), (alarm, cause))
+        alarm["by"] = "changed later"
+        plain, _ = self.storage.add_event(1, Event(A, "y", 2.0))
+        self.assertEqual((plain.alarm, plain.cause), (None, None))
+        # Whoever reads events does not read why they came.
+        self.assertEqual(
+            [(event.alarm, event.cause) for event in self.result(self.storage.events())],
+            [({"active": True, "by": ["ü", None]}, None), (None, None)],
+        )
+        notes = {"alarm": {"active": True, "by": ["ü", None]}, "cause": cause}
+        self.assertEqual(self.notes(1), notes)
+        self.assertEqual(self.notes(2), {})
+        for number in (3, 0, -1, 2**70):
+            self.assertIsNone(self.notes(number))
+
+    def notes(self, number: int) -> Any:
+        return self.result(self.storage.event_notes(number))
+
+    def test_notes_change_one_by_one(self) -> None:
+        self.storage.add_signals([A])
+        for _ in range(2):
+            self.storage.add_event(1, Event(A, "x", 1.0))
+        note = {"alarm": {"active": True}, "cause": [1]}
+        self.stored(self.storage.note_event(2, note))
+        note["alarm"] = "changed later"
+        self.assertEqual((self.notes(1), self.notes(2)), ({}, {"alarm": {"active": True}, "cause": [1]}))
+        self.storage.note_event(2, {"cause": [1, 2]})
+        self.assertEqual(self.notes(2), {"alarm": {"active": True}, "cause": [1, 2]})
+        self.storage.note_event(2, {"alarm": None})
+        self.assertEqual(self.notes(2), {"cause": [1, 2]})
+        self.assertEqual([event.alarm for event in self.result(self.storage.events())], [None, None])
+        self.storage.note_event(2, {})
+        self.storage.note_event(2, {"alarm": False, "cause": None})
+        self.assertEqual(self.notes(2), {"alarm": False})
+        self.assertEqual([event.alarm for event in self.result(self.storage.events([1]))], [None, False])
+
+    def test_an_event_is_noted_in_the_turn_in_which_it_was_raised(self) -> None:
+        self.storage.add_signals([A])
+        event, commit = self.storage.add_event(1, Event(A, "x", 1.0, cause={"actions": []}))
+        self.storage.note_event(event.number, {"cause": {"actions": ["one"]}})
+        self.stored(commit)
+        self.assertEqual(self.notes(1), {"cause": {"actions": ["one"]}})
+
+    def test_notes_go_with_their_events(self) -> None:
+        def add() -> None:
+            for number, name in enumerate((A, B, B), start=1):
+                self.storage.add_event(number, Event(name, "x", 1.0, alarm={}, cause={}))
+
+        self.storage.add_signals([A, B, C])
+        add()
+        self.result(self.storage.remove_events([1]))
+        self.result(self.storage.remove_signals([2]))
+        self.assertEqual(
+            [self.notes(number) for number in (1, 2, 3)], [None, None, {"alarm": {}, "cause": {}}]
+        )
+        for remove in (lambda: self.storage.remove_events(None), self.storage.clear):
+            self.result(remove())
+            self.assertIsNone(self.notes(1))
+            if self.storage.get(1) is None:
+                self.storage.add_signals([A])
+            # Their numbers come again, their notes do not.
+            self.assertEqual(self.storage.add_event(1, Event(A, "x", 1.0))[0].number, 1)
+            self.assertEqual(self.notes(1), {})
+
+    def test_what_is_gone_takes_no_notes(self) -> None:
+        self.storage.add_signals([A])
+        self.storage.add_event(1, Event(A, "x", 1.0))
+        self.result(self.storage.remove_events([1]))
+        for number in (1, 2, 0, -1, 2**70):
+            self.stored(self.storage.note_event(number, {"alarm": {}}))
+        self.storage.add_event(1, Event(A, "x", 1.0))
+        self.assertEqual([self.notes(1), self.notes(2)], [None, {}])
+
+    def test_notes_that_cannot_be_kept_are_refused(self) -> None:
+        self.storage.add_signals([A])
+        for wrong in ({"alarm": {"at": {1}}}, {"cause": b"bytes"}):
+            with self.assertRaisesRegex(BadValue, "event"):
+                self.storage.add_event(1, Event(A, "x", 1.0, **wrong))
+        self.assertEqual(self.storage.add_event(1, Event(A, "x", 1.0, alarm={}))[0].number, 1)
+        for wrong in ({"alarm": 1, "cause": {1}}, {"text": "y"}, {"value": None}):
+            with self.assertRaisesRegex(BadValue, "event"):
+                self.storage.note_event(1, wrong)
+        self.assertEqual(self.notes(1), {"alarm": {}})
+
     # Batches.
 
     def test_a_batch_is_seen_once_it_was_added(self) -> None:
@@ -611,6 +701,23 @@ class ContractTests:
         self.assertEqual(self.storage.document("rules"), {"a": [1, 2.5, None, True], "ü": {}})
         self.storage.put_document("rules", [])
         self.assertEqual(self.storage.document("rules"), [])
+
+    def test_documents_are_removed(self) -> None:
+        self.storage.put_document("rules", 1)
+        self.stored(self.storage.put_document("rules", None))
+        self.stored(self.storage.put_document("never there", None))
+        self.assertIsNone(self.storage.document("rules"))
+        self.assertEqual(self.storage.documents(""), {})
+        self.storage.put_document("rules", 2)
+        self.assertEqual(self.storage.document("rules"), 2)
+
+    def test_documents_by_the_beginning_of_their_keys(self) -> None:
+        for number, key in enumerate(("b", "a.2", "a.1", "a", "a_1", "A.1", "%")):
+            self.storage.put_document(key, number)
+        self.storage.put_document("a.0", None)
+        self.assertEqual(list(self.storage.documents("a.").items()), [("a.1", 2), ("a.2", 1)])
+        self.assertEqual(list(self.storage.documents("")), ["%", "A.1", "a", "a.1", "a.2", "a_1", "b"])
+        self.assertEqual(self.storage.documents("c"), {})
 
     def test_counters(self) -> None:
         self.storage.add_signals([A])
@@ -775,6 +882,9 @@ WINDOWS = st.builds(
     newest=st.none() | st.integers(0, 20),
 )
 WHICH = st.integers(0, 5)
+NOTES = st.dictionaries(
+    st.sampled_from(["alarm", "cause"]), st.none() | st.lists(st.integers() | st.none(), max_size=2)
+)
 
 
 class Against(RuleBasedStateMachine):
@@ -860,8 +970,13 @@ class Against(RuleBasedStateMachine):
     @rule(which=WHICH, text=st.text(st.characters(codec="utf-8"), max_size=5), x=NUMBERS)
     def event(self, which: int, text: str, x: float) -> None:
         if (number := self.some(which)) is not None:
-            event = Event(self.memory.get(number).name, text, x, value=[text])
+            notes = {"alarm": {"text": text}, "cause": [text]} if which else {}
+            event = Event(self.memory.get(number).name, text, x, value=[text], **notes)
             self.change(lambda storage, _: storage.add_event(number, event))
+
+    @rule(number=st.integers(0, 8), notes=NOTES)
+    def note(self, number: int, notes: dict[str, Any]) -> None:
+        self.change(lambda storage, _: storage.note_event(number, notes))
 
     @rule(numbers=st.none() | st.lists(st.integers(0, 8), max_size=3))
     def remove_events(self, numbers: list[int] | None) -> None:
@@ -934,6 +1049,9 @@ class Against(RuleBasedStateMachine):
         numbers = None if which is None else [self.some(one) or 77 for one in which]
         found = self.bench.result(self.bench.storage.events(numbers, limit, after))
         assert repr(found) == repr(_now(self.memory.events(numbers, limit, after)))
+        for number in range(9):
+            notes = self.bench.result(self.bench.storage.event_notes(number))
+            assert notes == _now(self.memory.event_notes(number))
 
     @rule()
     def break_disk(self) -> None:
@@ -966,7 +1084,7 @@ class Against(RuleBasedStateMachine):
         storage = self.bench.storage
         if not self.failing:
             assert storage.signals() == self.memory.signals()
-            assert [storage.document(key) for key in "ab"] == [self.memory.document(key) for key in "ab"]
+            assert storage.documents("") == self.memory.documents("")
             assert _batches(storage) == _batches(self.memory)
 
     @rule()

@@ -157,8 +157,8 @@ def _pushed_event(fields: Mapping[str, Any]) -> Event:
 
 
 def listed_event(fields: Sequence[Any]) -> Event:
-    """Return the event of [dname, sname, evID, text, x, value, priority, id]."""
-    device, name, event_number, text, x, value, priority, action_id = fields
+    """Return the event of [dname, sname, evID, text, x, value, priority, id(, alarm)]."""
+    device, name, event_number, text, x, value, priority, action_id, *alarm = fields
     return Event(
         name=SignalName(device, name),
         text=text,
@@ -167,6 +167,7 @@ def listed_event(fields: Sequence[Any]) -> Event:
         action_id=str(action_id),
         value=value,
         number=int(event_number),
+        alarm=alarm[0] if alarm else None,
     )
 
 

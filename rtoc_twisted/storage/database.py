@@ -206,7 +206,8 @@ class Database(Entries):
         """Remove everything recorded and start all numbers again."""
         self.journal.clear()
         self.chunks.clear()
-        for table in ("damaged", "events", "signals", "devices"):
+        # Notes before their events: then each of these has none to take along.
+        for table in ("damaged", "notes", "events", "signals", "devices"):
             self._sql.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
         self._sql.execute("DELETE FROM sqlite_sequence WHERE name <> 'journal'")
 

@@ -1,11 +1,12 @@
-"""Rows of names, events, documents and batches, entered within a transaction of the caller."""
+"""Rows of names, events with notes, documents and batches, entered within a transaction of the caller."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
 
-from ..model import Event, Signal
+from ..model import Signal
+from .notes import Texts, Written
 from .reader import Reader
 from .select import new_epoch
 from .sources import Row
@@ -29,13 +30,26 @@ class Entries(Reader):
         """Change a signal's unit."""
         self._sql.execute("UPDATE signals SET unit = ? WHERE id = ?", (unit, signal_id))
 
-    def add_event(self, signal_id: int, event: Event, value: str) -> None:
-        """Enter an event; its value comes as JSON."""
+    def add_event(self, signal_id: int, written: Written) -> None:
+        """Enter an event with its notes."""
+        event, value, notes = written
         self._sql.execute(
             "INSERT INTO events (id, signal_id, text, x, priority, action_id, value)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (event.number, signal_id, event.text, event.x, event.priority, event.action_id, value),
         )
+        if any(notes.values()):
+            self.note_event(event.number, notes)
+
+    def note_event(self, number: int, notes: Texts) -> None:
+        """Keep notes of an event, if it is there, in place of those of the same name."""
+        for name, text in notes.items():
+            # The names are columns of ours.
+            self._sql.execute(
+                f"INSERT INTO notes (event_id, {name}) SELECT id, ?2 FROM events WHERE id = ?1"  # noqa: S608
+                f" ON CONFLICT (event_id) DO UPDATE SET {name} = excluded.{name}",
+                (number, text),
+            )
 
     def remove_events(self, numbers: Sequence[int] | None) -> int:
         """Remove events; None removes all and starts their numbers again. Return the count."""
@@ -46,8 +60,11 @@ class Entries(Reader):
             self._sql.execute("DELETE FROM events WHERE id = ?", (number,)).rowcount for number in numbers
         )
 
-    def put_document(self, key: str, value: str) -> None:
-        """Keep a JSON text under that key."""
+    def put_document(self, key: str, value: str | None) -> None:
+        """Keep a JSON text under that key; None removes it."""
+        if value is None:
+            self._sql.execute("DELETE FROM documents WHERE key = ?", (key,))
+            return
         self._sql.execute(
             "INSERT INTO documents (key, value) VALUES (?, ?)"
             " ON CONFLICT (key) DO UPDATE SET value = excluded.value",

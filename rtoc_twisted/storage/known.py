@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..interfaces import ICommit
 from ..model import Signal, SignalName
 from .catalog import Catalog
+from .documents import from_text, to_text
 from .sources import Sources
 
 
@@ -43,6 +44,20 @@ class Known:
     def document(self, key: str) -> Any:
         """Return the value kept under that key, None if there is none."""
         return self._documents.get(key)
+
+    def documents(self, prefix: str) -> Mapping[str, Any]:
+        """Return the documents whose keys begin with that, by key, sorted."""
+        found = sorted(key for key in self._documents if key.startswith(prefix))
+        return {key: self._documents[key] for key in found}
+
+    def _take_document(self, key: str, value: Any) -> str | None:
+        """Answer a value, or none at all, from now on; return its JSON text. Raises BadValue."""
+        if value is None:
+            self._documents.pop(key, None)
+            return None
+        text = to_text(value, key)
+        self._documents[key] = from_text(text)
+        return text
 
     def seen_batch(self, source: str, seq: int) -> ICommit | None:
         """Return the commit that carries a batch, None if it is new; raises BadValue if it is too old."""

@@ -28,8 +28,8 @@ from ..model import (
 from .aggregate import partials
 from .catalog import split, summarize
 from .commit import Commit, stored
-from .documents import from_text, to_text
 from .known import Known
+from .notes import Texts, read_note, read_notes, write_event, write_notes
 from .select import EMPTY, Run, bounds, check_room, fresh, new_epoch, told, view
 from .sums import sum_up
 
@@ -48,6 +48,7 @@ class MemoryStorage(Known):
         self._runs: dict[int, list[tuple[FloatColumn, FloatColumn]]] = {}
         self._epochs: dict[int, int] = {}
         self._events: dict[int, tuple[int, Event]] = {}
+        self._notes: dict[int, Texts] = {}
         self._last_event = 0
         self._values = 0
 
@@ -141,7 +142,7 @@ class MemoryStorage(Known):
             del self._epochs[number]
         events = [number for number, (signal_id, _) in self._events.items() if signal_id in gone]
         for number in events:
-            del self._events[number]
+            del self._events[number], self._notes[number]
         return succeed((len(gone), len(events)))
 
     def clear(self) -> Deferred[None]:
@@ -150,6 +151,7 @@ class MemoryStorage(Known):
         self._runs.clear()
         self._epochs.clear()
         self._events.clear()
+        self._notes.clear()
         self._last_event = 0
         return succeed(None)
 
@@ -164,18 +166,34 @@ class MemoryStorage(Known):
 
     def add_event(self, signal_id: int, event: Event) -> tuple[Event, Commit]:
         """Keep an event; return it with its number."""
-        value = from_text(to_text(event.value, "event.value"))
-        self._last_event += 1
-        kept = replace(event, number=self._last_event, value=value)
+        kept, _, notes = write_event(event, self._last_event + 1)
+        self._last_event = kept.number
         self._events[kept.number] = (signal_id, kept)
+        self._notes[kept.number] = notes
         return kept, stored()
+
+    def note_event(self, number: int, notes: Mapping[str, Any]) -> Commit:
+        """Keep JSON values beside an event; None removes one."""
+        texts = write_notes(notes)
+        if number in self._notes:
+            self._notes[number] = {**self._notes[number], **texts}
+        return stored()
+
+    def event_notes(self, number: int) -> Deferred[Mapping[str, Any] | None]:
+        """Fire with what is kept beside an event, None where there is no such event."""
+        texts = self._notes.get(number)
+        return succeed(None if texts is None else read_notes(texts))
 
     def events(
         self, ids: Sequence[int] | None = None, limit: int | None = None, after: int | None = None
     ) -> Deferred[list[Event]]:
         """Fire with the newest events, or the oldest after a number; oldest first."""
         wanted = None if ids is None else set(ids)
-        found = [event for number, event in self._events.values() if wanted is None or number in wanted]
+        found = [
+            replace(event, alarm=read_note(self._notes[event.number]["alarm"]), cause=None)
+            for number, event in self._events.values()
+            if wanted is None or number in wanted
+        ]
         if after is not None:
             return succeed([event for event in found if event.number > after][:limit])
         return succeed(found if limit is None else found[max(0, len(found) - limit) :])
@@ -185,13 +203,17 @@ class MemoryStorage(Known):
         if numbers is None:
             count = len(self._events)
             self._events.clear()
+            self._notes.clear()
             self._last_event = 0
             return succeed(count)
-        return succeed(sum(self._events.pop(number, None) is not None for number in set(numbers)))
+        gone = self._events.keys() & set(numbers)
+        for number in gone:
+            del self._events[number], self._notes[number]
+        return succeed(len(gone))
 
     def put_document(self, key: str, value: Any) -> Commit:
-        """Keep a value under that key."""
-        self._documents[key] = from_text(to_text(value, key))
+        """Keep a value under that key; None removes it."""
+        self._take_document(key, value)
         return stored()
 
     def flush(self) -> Deferred[None]:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ..errors import StorageFailed
 from ..model import SignalSummary
@@ -85,6 +86,23 @@ class Pipeline:
         if self._due:
             return self.group.commit
         return None if self._committing is None else self._committing.commit
+
+    def flush(self) -> Deferred[None]:
+        """Fire when all that was taken is on disk; fails if it could not be."""
+        flushed: Deferred[None] = Deferred()
+        commit = self.newest
+
+        def done() -> None:
+            if commit is not None and commit.error is not None:
+                flushed.errback(Failure(commit.error))
+            else:
+                flushed.callback(None)
+
+        if commit is None:
+            done()
+        else:
+            commit.when_done(done)
+        return flushed
 
     def append(self, ids: Sequence[int], x: Sequence[float], y: Sequence[float]) -> Commit:
         """Take values; return the commit that carries them."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from .aggregate import partials
 from .catalog import split
 from .documents import from_text
 from .drawing import Drawn, Packed, draw_next, pack_next
+from .notes import read_note, read_notes
 from .rows import read_rows
 from .runs import Runs
 from .select import EMPTY, NOTHING, Run, bounds, check_room, told, view
@@ -29,8 +31,9 @@ _NAN = float("nan")
 _ENDLESS = 2**63 - 1
 
 _EVENTS = (
-    "SELECT e.id, d.name, s.name, e.text, e.x, e.priority, e.action_id, e.value FROM events e"
+    "SELECT e.id, d.name, s.name, e.text, e.x, e.priority, e.action_id, e.value, n.alarm FROM events e"
     " JOIN signals s ON s.id = e.signal_id JOIN devices d ON d.id = s.device_id"
+    " LEFT JOIN notes n ON n.event_id = e.id"
     " WHERE (?1 IS NULL OR e.signal_id IN (SELECT value FROM json_each(?1))) AND e.id > ?3 ORDER BY e.id "
 )
 
@@ -153,9 +156,20 @@ class Reader:
                 action_id,
                 from_text(value),
                 number,
+                read_note(alarm),
             )
-            for number, device, name, text, x, priority, action_id, value in sorted(rows)
+            for number, device, name, text, x, priority, action_id, value, alarm in sorted(
+                rows, key=itemgetter(0)
+            )
         ]
+
+    def event_notes(self, number: int) -> Mapping[str, Any] | None:
+        """Return what is kept beside an event, None where there is no such event."""
+        row = self._sql.execute(
+            "SELECT n.alarm, n.cause FROM events e LEFT JOIN notes n ON n.event_id = e.id WHERE e.id = ?",
+            (number,),
+        ).fetchone()
+        return None if row is None else read_notes({"alarm": row[0], "cause": row[1]})
 
 
 def _with_damage(found: _Found, count: int) -> _Found:

@@ -208,6 +208,7 @@ class Rebuild:
             )
         for table in ("outlines", "rollups"):
             sql.execute(f"DELETE FROM {table} WHERE chunk_id NOT IN (SELECT id FROM chunks)")  # noqa: S608
+        sql.execute("DELETE FROM notes WHERE event_id NOT IN (SELECT id FROM events)")
 
     def _index(self, name: str, types: tuple[type, ...]) -> Iterator[Sequence[Value]]:
         for _, values in self._tree(name, None):
@@ -319,11 +320,20 @@ def _right_blobs(values: Sequence[Value]) -> Sequence[Value] | None:
 
 
 def _right_documents(values: Sequence[Value]) -> Sequence[Value] | None:
+    return values if _is_json(values[-1]) else None
+
+
+def _right_notes(values: Sequence[Value]) -> Sequence[Value] | None:
+    # Each note by itself: one that makes no sense takes no other along.
+    return [value if value is None or _is_json(value) else None for value in values]
+
+
+def _is_json(value: Value) -> bool:
     try:
-        from_text(str(values[-1]))
+        from_text(str(value))
     except (ValueError, RecursionError):
-        return None
-    return values
+        return False
+    return True
 
 
 _CHECKS = {
@@ -333,6 +343,7 @@ _CHECKS = {
     "rollups": _right_blobs,
     "documents": _right_documents,
     "events": _right_documents,
+    "notes": _right_notes,
 }
 
 

@@ -6,6 +6,9 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import NamedTuple
+
+import numpy as np
 
 from ..errors import StorageFailed
 from ..model import FloatColumn, Window
@@ -33,6 +36,15 @@ _INSIDE = (
 """How many samples there are in the chunks within a window that have not retired; takes the same."""
 
 
+class _Place(NamedTuple):
+    """Where a chunk is: its number, how many samples were recorded in it, and the bounds of their x."""
+
+    number: int
+    samples: int
+    x_min: float | None
+    x_max: float | None
+
+
 class Runs:
     """Reads chunks of a signal as runs, in the order of arrival.
 
@@ -55,8 +67,8 @@ class Runs:
         """
         if window.page is not None:
             places = self._places()
-            start, stop = span(window, epoch, oldest, oldest + sum(row[1] for row in places) + newer)
-            return list(self._between(places, start - oldest, stop - oldest))
+            start, stop = span(window, epoch, oldest, oldest + sum(place.samples for place in places) + newer)
+            return list(self._between(places, start - oldest, stop - oldest, window))
         if window.newest is not None:
             return self._newest(window.newest - newer)
         return self._within(window)
@@ -129,19 +141,28 @@ class Runs:
             count -= row[0]
         return runs[::-1]
 
-    def _places(self) -> list[tuple[int, int]]:
-        """Return the chunks: the number of each, and how many samples it has."""
-        return self._sql.execute(
-            "SELECT id, samples FROM chunks WHERE signal_id = ? ORDER BY id", (self._signal_id,)
-        ).fetchall()
+    def _places(self) -> list[_Place]:
+        """Return where the chunks are."""
+        rows = self._sql.execute(
+            "SELECT id, samples, x_min, x_max FROM chunks WHERE signal_id = ? ORDER BY id", (self._signal_id,)
+        )
+        return [_Place(*row) for row in rows]
 
-    def _between(self, places: list[tuple[int, int]], start: int, stop: int) -> Iterator[Run]:
-        """Yield the chunks; those that are not from `start` to before `stop` are not read, and empty."""
+    def _between(self, places: list[_Place], start: int, stop: int, window: Window) -> Iterator[Run]:
+        """Yield the chunks; those that are not from `start` to before `stop` are not read, and empty.
+
+        What is outside the window's bounds of x is not read, either: NaN is within no bounds.
+        """
         place = 0
-        for number, samples in places:
-            needed = place < stop and place + samples > start
-            yield self.chunk(number) if needed else Run(EMPTY, EMPTY, samples)
-            place += samples
+        for chunk in places:
+            if not (place < stop and place + chunk.samples > start):
+                yield Run(EMPTY, EMPTY, chunk.samples)
+            elif is_outside(window, chunk.x_min, chunk.x_max):
+                elsewhere = np.broadcast_to(np.nan, chunk.samples)
+                yield Run(elsewhere, elsewhere, chunk.samples)
+            else:
+                yield self.chunk(chunk.number)
+            place += chunk.samples
 
     def _run(self, samples: int, packed: int, data: bytes) -> Run:
         try:
@@ -155,6 +176,12 @@ def is_inside(window: Window, low: float | None, high: float | None) -> bool:
     """Return whether a chunk whose x are between these lies within a window's bounds."""
     above = window.x_min is None or (low is not None and low > window.x_min)
     return above and (window.x_max is None or (high is not None and high <= window.x_max))
+
+
+def is_outside(window: Window, low: float | None, high: float | None) -> bool:
+    """Return whether nothing of a chunk whose x are between these lies within a window's bounds."""
+    below = window.x_min is not None and (high is None or high <= window.x_min)
+    return below or (window.x_max is not None and (low is None or low > window.x_max))
 
 
 def read_chunk(packed: int, data: bytes) -> tuple[FloatColumn, FloatColumn]:

@@ -108,6 +108,17 @@ UPGRADES: Sequence[str] = (
         moment REAL NOT NULL
     );
     """,
+    """
+    CREATE TABLE notes (
+        event_id INTEGER PRIMARY KEY,
+        alarm TEXT,
+        cause TEXT
+    );
+    CREATE TRIGGER notes_go_with_event AFTER DELETE ON events
+    BEGIN
+        DELETE FROM notes WHERE event_id = OLD.id;
+    END;
+    """,
 )
 """Upgrade i makes version i + 1 of version i. Never edit one that was released: append.
 
@@ -119,7 +130,8 @@ chunks. chunks.packed is 0 for plain columns, 1 for packed ones, 2 where only th
 samples; `samples` is always how many were recorded. signals.epoch changes when the samples are replaced,
 signals.dropped is how many of the oldest are gone for good. A row of `calendar` says that chunks from that
 one on were written at that moment (seconds since the epoch) or later. `sources` says which batches of a
-source were seen, and `used` puts sources in the order of their last use.
+source were seen, and `used` puts sources in the order of their last use. `notes` has the JSON that is kept
+beside some events, and may change after they were raised.
 
 An upgrade only adds: it takes no longer for a large file than for a small one.
 """

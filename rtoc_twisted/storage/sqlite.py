@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,11 +33,11 @@ from .commit import Commit
 from .copy import copy_store
 from .database import Database, open_database
 from .decimate import warm_up
-from .documents import from_text, to_text
 from .drawing import Drawn, Packed
 from .haste import SHORT_VALUES, Haste
 from .kept import Kept
 from .known import Known
+from .notes import write_event, write_notes
 from .pipeline import Pipeline, Post
 from .place import claim
 from .reader import Reader
@@ -264,27 +263,35 @@ class SqliteStorage(Known):
 
     def add_event(self, signal_id: int, event: Event) -> tuple[Event, Commit]:
         """Take an event; return it with its number, and the commit."""
-        value = to_text(event.value, "event.value")
-        self._last_event += 1
-        kept = replace(event, number=self._last_event, value=from_text(value))
-        self._pipeline.take(lambda database: database.add_event(signal_id, kept, value))
-        return kept, self._pipeline.group.commit
+        written = write_event(event, self._last_event + 1)
+        self._last_event = written.event.number
+        self._pipeline.take(lambda database: database.add_event(signal_id, written))
+        return written.event, self._pipeline.group.commit
+
+    def note_event(self, number: int, notes: Mapping[str, Any]) -> Commit:
+        """Keep JSON values beside an event; return the commit."""
+        texts = write_notes(notes)
+        known = texts if self._may_be_event(number) else {}
+        self._pipeline.take(lambda database: database.note_event(number, known))
+        return self._pipeline.group.commit
 
     def remove_events(self, numbers: Sequence[int] | None) -> Deferred[int]:
         """Remove events, None for all; fires with the count after the commit."""
         if numbers is None:
             self._last_event = 0
         else:
-            # SQLite knows no integers of more than 64 bits.
-            numbers = [number for number in numbers if 0 < number <= self._last_event]
+            numbers = list(filter(self._may_be_event, numbers))
         removed: Deferred[int] = Deferred()
         self._pipeline.take(lambda database: database.remove_events(numbers), removed)
         return removed
 
+    def _may_be_event(self, number: int) -> bool:
+        # SQLite knows no integers of more than 64 bits.
+        return 0 < number <= self._last_event
+
     def put_document(self, key: str, value: Any) -> Commit:
-        """Keep a value under that key; return the commit."""
-        text = to_text(value, key)
-        self._documents[key] = from_text(text)
+        """Keep a value under that key, None: nothing; return the commit."""
+        text = self._take_document(key, value)
         self._pipeline.take(lambda database: database.put_document(key, text))
         return self._pipeline.group.commit
 
@@ -305,6 +312,11 @@ class SqliteStorage(Known):
     ) -> Deferred[list[Event]]:
         """Fire with the newest events, or the oldest after a number; oldest first."""
         return self._read(lambda database: database.events(ids, limit, after))
+
+    def event_notes(self, number: int) -> Deferred[Mapping[str, Any] | None]:
+        """Fire with what is kept beside an event, None where there is no such event."""
+        known = self._may_be_event(number)
+        return self._read(lambda database: database.event_notes(number) if known else None)
 
     def copy_to(self, path: Path) -> Deferred[None]:
         """Fire when a copy of all that was taken is on disk."""
@@ -332,20 +344,7 @@ class SqliteStorage(Known):
 
     def flush(self) -> Deferred[None]:
         """Fire when all that was taken is on disk; fails if it could not be."""
-        flushed: Deferred[None] = Deferred()
-        commit = self._pipeline.newest
-
-        def done() -> None:
-            if commit is not None and commit.error is not None:
-                flushed.errback(Failure(commit.error))
-            else:
-                flushed.callback(None)
-
-        if commit is None:
-            done()
-        else:
-            commit.when_done(done)
-        return flushed
+        return self._pipeline.flush()
 
     def close(self) -> Deferred[None]:
         """Flush, fold the journal, and let the files go; fires when that is done."""

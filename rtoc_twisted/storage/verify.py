@@ -32,6 +32,7 @@ Tell = Callable[[float, int, int], object]
 
 _MAGIC = b"SQLite format 3\0"
 _ROLLUPS_SINCE = 2
+_NOTES_SINCE = 3
 _ORPHANS = {
     "blocks without a signal": "SELECT COUNT(*) FROM chunks WHERE signal_id NOT IN (SELECT id FROM signals)",
     "events without a signal": "SELECT COUNT(*) FROM events WHERE signal_id NOT IN (SELECT id FROM signals)",
@@ -186,6 +187,10 @@ class _Verification:
             orphans["rollups without a block"] = orphans["outlines without a block"].replace(
                 "outlines", "rollups"
             )
+        if self._version >= _NOTES_SINCE:
+            orphans["notes without an event"] = (
+                "SELECT COUNT(*) FROM notes WHERE event_id NOT IN (SELECT id FROM events)"
+            )
         for what, query in orphans.items():
             (count,) = self._sql.execute(query).fetchone()
             if count:
@@ -286,7 +291,13 @@ class _Verification:
                 self._found.add(f"{name} is summed up as {told}, but its blocks say {counted}")
 
     def _texts(self) -> None:
-        for what, query in _TEXTS.items():
+        texts = dict(_TEXTS)
+        if self._version >= _NOTES_SINCE:
+            texts["a note of an event"] = (
+                "SELECT alarm FROM notes WHERE alarm IS NOT NULL"
+                " UNION ALL SELECT cause FROM notes WHERE cause IS NOT NULL"
+            )
+        for what, query in texts.items():
             for (text,) in self._sql.execute(query):
                 if not _readable(json.loads, text):
                     self._found.add(f"{what} makes no sense")

@@ -48,21 +48,20 @@ def _signal(signal: Signal, x: Any, y: Any, unit: str | None) -> dict[str, Any]:
 
 
 def event_raised(event: Event) -> Message:
-    """Return push P3: an event was raised."""
-    return Message(
-        {
-            "event": {
-                "x": event.x,
-                "text": event.text,
-                "dname": event.name.device,
-                "sname": event.name.name,
-                "priority": event.priority,
-                "value": event.value,
-                "id": event.action_id,
-                "eventId": event.number,
-            }
-        }
-    )
+    """Return push P3: an event was raised; how its alarm stands, if it has one."""
+    told = {
+        "x": event.x,
+        "text": event.text,
+        "dname": event.name.device,
+        "sname": event.name.name,
+        "priority": event.priority,
+        "value": event.value,
+        "id": event.action_id,
+        "eventId": event.number,
+    }
+    if event.alarm is not None:
+        told["alarm"] = event.alarm
+    return Message({"event": told})
 
 
 EVENTS_AT_ONCE = 10_000
@@ -70,7 +69,12 @@ EVENTS_AT_ONCE = 10_000
 
 
 def event_row(event: Event) -> list[Any]:
-    """Return an event as getEventList and getEvent list it."""
+    """Return an event as getEventList and getEvent list it; how its alarm stands is last, if it has one."""
+    row = _event_row(event)
+    return row if event.alarm is None else [*row, event.alarm]
+
+
+def _event_row(event: Event) -> list[Any]:
     return [
         event.name.device,
         event.name.name,
@@ -90,7 +94,7 @@ def session_signal(signal: Signal, columns: Columns) -> list[Any]:
 
 def session_event(signal: Signal, event: Event) -> list[Any]:
     """Return an event as a session lists it: by numbers where the other lists have names."""
-    return [signal.device_id, signal.id, *event_row(event)[2:]]
+    return [signal.device_id, signal.id, *_event_row(event)[2:]]
 
 
 def plugins_changed(plugins: Mapping[str, Any]) -> Message:
