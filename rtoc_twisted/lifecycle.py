@@ -51,7 +51,7 @@ class Running:
 
     site: the factory that answers on all ports; reload: reads the certificate again, raises
     CertificateError and keeps the old one where it cannot be used, and looks for plugins that changed;
-    plugins: stopped while all else still works, so that their last values are stored; before_close,
+    before_flush: stopped while all else still works, so that their last values are stored; before_close,
     after_close: what is stopped before and after the store.
     """
 
@@ -61,7 +61,7 @@ class Running:
     reload: Callable[[], None]
     before_close: Sequence[Stoppable]
     after_close: Sequence[Stoppable]
-    plugins: Stoppable | None = None
+    before_flush: Sequence[Stoppable] = ()
 
 
 class Gate(Factory):
@@ -150,9 +150,9 @@ class Server(Service):
 
     @inlineCallbacks
     def stopService(self) -> Any:
-        """Stop in order: ports, plugins, what was taken, goodbye, the rest, the store; fires when it is done.
+        """Stop in order: ports, scripts and plugins, what was taken, goodbye, the rest, the store.
 
-        What fails on the way is logged, and keeps nothing after it from being stopped.
+        Fires when it is done. What fails on the way is logged, and keeps nothing after it from being stopped.
         """
         super().stopService()
         self._notifier.stopping()
@@ -160,7 +160,7 @@ class Server(Service):
         running, self._running = self._running, None
         steps: list[Callable[[], Any]] = [port.stopListening for port in ports]
         if running is not None:
-            steps += [] if running.plugins is None else [running.plugins.stop]
+            steps += [part.stop for part in running.before_flush]
             steps += [running.storage.flush, lambda: self._say_goodbye(running.hub), running.site.doStop]
             steps += [part.stop for part in running.before_close]
             steps += [running.storage.close, *(part.stop for part in running.after_close)]

@@ -82,7 +82,7 @@ class ServerCase(SynchronousTestCase):
             part("certificate").load,
             before_close=[part("backups")],
             after_close=[part("pool")],
-            plugins=part("plugins"),
+            before_flush=[part("plugins")],
         )
 
     def happened(self) -> list[str]:

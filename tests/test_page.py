@@ -254,6 +254,33 @@ class VisitorTests(PageCase):
             expect_cells(page, "W" * 80, "n" * 80, "1.23456e-200", "u" * 30)
             self.assertLessEqual(page.evaluate("document.documentElement.scrollWidth"), 360)
 
+    def test_alarms_are_acknowledged(self) -> None:
+        code = "<b>'\"&"
+        rule = {"name": code, "cond": "Freezer.T.latest > -15", "text": "warm", "ack": True}
+        self.server.send(
+            {"automation": {"setEvent": rule, "active": {"events": True}}},
+            {"dname": "Freezer", "sname": ["T"], "y": [-20]},
+            {"dname": "Freezer", "sname": ["T"], "y": [-10]},
+            {"event": {"text": "plain"}},
+        )
+        with self.opened() as page:
+            items = page.get_by_role("listitem")
+            expect(items).to_have_count(2)
+            expect(items.first.get_by_role("button")).to_have_count(0)
+            expect(items.nth(1)).to_contain_text("Not acknowledged")
+            items.nth(1).get_by_role("button").click()
+            expect(items.nth(1)).to_contain_text("Acknowledged by owner")
+            expect(items.get_by_role("button")).to_have_count(0)
+            self.server.send(
+                {"dname": "Freezer", "sname": ["T"], "y": [-20]},
+                {"dname": "Freezer", "sname": ["T"], "y": [-5]},
+            )
+            # What is pushed can be acknowledged like what was listed.
+            expect(items.first).to_contain_text("Not acknowledged")
+            page.reload()
+            expect(items.first).to_contain_text("Not acknowledged")
+            expect(items.nth(2)).to_contain_text("Acknowledged by owner")
+
 
 class StrangerTests(PageCase):
     """Somebody who needs the password."""

@@ -37,6 +37,11 @@ export class Link {
     this.open();
   }
 
+  /** Send a request of the person at the page; while there is no connection, nothing is sent. */
+  ask(request) {
+    if (this.#live) this.#send(request);
+  }
+
   /** Connect now. */
   open() {
     this.#drop();

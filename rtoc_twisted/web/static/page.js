@@ -8,6 +8,8 @@ import { SignalTable } from "./signals.js";
 const EVENTS = 50;
 // A pause between drawings, in ms: a flood of values costs no more than ten of them a second.
 const PAUSE = 100;
+// The answer to a request with this id tells how an alarm stands.
+const ACKNOWLEDGE = "acknowledge:";
 const LOCAL = ["localhost", "127.0.0.1", "[::1]"];
 
 const part = (id) => document.getElementById(id);
@@ -24,7 +26,9 @@ let lastDrawn = -Infinity;
 let willDraw = false;
 
 const signals = new SignalTable(drawSoon);
-const events = new EventList(EVENTS, drawSoon);
+const events = new EventList(EVENTS, drawSoon, (rule) =>
+  link.ask({ id: ACKNOWLEDGE + rule, automation: { acknowledge: rule } }),
+);
 const now = () => Date.now() / 1000 + clockAhead;
 
 function drawSoon() {
@@ -60,8 +64,13 @@ function answered(answer) {
     boot = answer.hello.boot;
     clockAhead = time - Date.now() / 1000;
     part("server").textContent = `${server} ${version}`;
+    document.body.toggleAttribute("data-controls", answer.hello.permissions.includes("control"));
   }
   if (answer.signalList && answer.latest) signals.reset(answer.signalList, answer.latest);
+  const alarm = answer.automation?.acknowledge;
+  if (alarm && answer.id?.startsWith?.(ACKNOWLEDGE)) {
+    events.acknowledged(answer.id.slice(ACKNOWLEDGE.length), alarm.acknowledgedBy);
+  }
   if (answer.events) events.takeAll(answer.events, restarted);
   // What was there before is not news; what comes after the next drawing is.
   if (answer.events) requestAnimationFrame(() => setTimeout(() => events.announce(), 2 * PAUSE));
