@@ -20,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rtoc_twisted import __version__
 from rtoc_twisted.auth.passwords import store, token_hash
+from rtoc_twisted.channels.rules import Rules
 from rtoc_twisted.config import (
     SETTINGS,
     Auth,
@@ -92,10 +93,22 @@ OTHERS: dict[str, tuple[str, str, Any]] = {
     "plugins.memory": ("1 GiB", '"1 GiB"', 2**30),
     "plugins.open_files": ("64", "64", 64),
     "plugins.cpu_percent": ("50", "50", 50),
+    "automation.script_seconds": ("7.5", "7.5", 7.5),
+    "automation.script_memory": ("1 GiB", '"1 GiB"', 2**30),
+    "automation.scripts_at_once": ("7", "7", 7),
+    "automation.script_files": ("yes", "true", True),
+    "automation.script_network": ("yes", "true", True),
+    "automation.window": ("7", "7", 7),
+    "automation.events_per_minute": ("7", "7", 7),
     "retention": (
         '{a = {signals = "A.*", days = 2}}',
         '{a = {signals = ["A.*"], days = 2}}',
         (Rule("a", ("A.*",), days=2.0),),
+    ),
+    "channels": (
+        '{a = {url = "https://a.example/hook"}}',
+        '{a = {url = "https://a.example/hook"}}',
+        (Rules("a", url="https://a.example/hook"),),
     ),
 }
 # What cannot be checked alone, because two settings must agree.
@@ -482,6 +495,97 @@ class OptionsTests(Base):
         self.assertIn("# problem: tls.cert (--tls-cert): ", text)
 
 
+class ChannelTests(Base):
+    """The tables [channels.NAME]."""
+
+    def test_all_that_a_channel_may_have(self) -> None:
+        path = self.file(
+            '[channels.duty]\nurl = "https://a.example:8443/h?k=1"\nheaders = {Authorization = "Bearer x"}\n'
+            'priority = 2\nmessage_priority = 3\nevents = ["A.*", "B.?"]\ntext = "*warm*"\n'
+            "server_events = false\nper_hour = 10\ngroup_seconds = 0\ngive_up_hours = 0.5\n"
+            '[channels.chat]\napprise = "tgram://token/chat"\n'
+            '[channels.a]\nurl_file = "/etc/rtoc/a.url"\n[channels.b]\napprise_file = "/etc/rtoc/b.url"\n'
+        )
+        duty, chat, a, b = load({"config": str(path)}, HOME).channels
+        self.assertEqual(
+            duty,
+            Rules(
+                "duty",
+                url="https://a.example:8443/h?k=1",
+                headers={"Authorization": "Bearer x"},
+                priority=2,
+                message_priority=3,
+                events=("A.*", "B.?"),
+                text=("*warm*",),
+                server_events=False,
+                per_hour=10,
+                group_seconds=0.0,
+                give_up_hours=0.5,
+            ),
+        )
+        self.assertEqual(chat, Rules("chat", apprise="tgram://token/chat"))
+        self.assertEqual((a.url_file, b.apprise_file), (Path("/etc/rtoc/a.url"), Path("/etc/rtoc/b.url")))
+
+    def test_what_is_wrong_is_told_without_secrets(self) -> None:
+        found = self.file_problems(
+            '[channels]\nx = "geheim"\n'
+            '[channels.a]\nurl = "ftp://geheim"\n'
+            '[channels.b]\nurl = "https://me:geheim@a.example/"\n'
+            '[channels.c]\nurl = "https://a.example:geheim/"\n'
+            '[channels.d]\nurl = "https:///geheim"\n'
+            '[channels.e]\napprise = "geheim"\n'
+            '[channels.f]\nurl = "https://a.example"\nheaders = {A = "geheim\\n"}\n'
+            '[channels.g]\nurl = "https://a.example"\nheaders = {"A b" = "geheim"}\n'
+            '[channels.h]\nurl_file = "geheim.url"\n'
+            '[channels.i]\nurl = "https://geheim.example"\napprise = "json://geheim"\n'
+            '[channels.j]\napprise = "json://geheim"\nheaders = {A = "geheim"}\n'
+            '[channels."k/l"]\nurl = "https://geheim.example"\n'
+            '[channels.m]\nurl = "https://geheim.example"\npriority = 4\nper_minute = 3\n'
+            "[channels.n]\npriority = 1\n"
+        )
+        self.assertNotIn("geheim", "".join(found))
+        self.assertEqual(
+            [problem.partition(": ")[0] for problem in found],
+            [
+                "channels.x",
+                "channels.a.url",
+                "channels.b.url",
+                "channels.c.url",
+                "channels.d.url",
+                "channels.e.apprise",
+                "channels.f.headers",
+                "channels.g.headers",
+                "channels.h.url_file",
+                "channels.i",
+                "channels.j",
+                "channels.k/l",
+                "channels.m.priority",
+                "channels.m.per_minute",
+                "channels.n",
+            ],
+        )
+
+    def test_something_else_than_a_table(self) -> None:
+        self.assertEqual(
+            self.file_problems("channels = 5"),
+            ["channels: expected a table [channels.NAME] for each channel"],
+        )
+
+    def test_check_masks_urls_and_headers(self) -> None:
+        path = self.file(
+            '[channels.a]\nurl = "https://geheim.example"\nheaders = {A = "geheim"}\nevents = "A.*"\n'
+            '[channels.b]\napprise = "json://geheim"\n'
+        )
+        out = io.StringIO()
+        self.patch(sys, "stdout", out)
+        self.assertRaises(SystemExit, Options(HOME).parseOptions, ["--config", str(path), "--check-config"])
+        self.assertNotIn("geheim", out.getvalue())
+        told = tomllib.loads(out.getvalue())["channels"]
+        self.assertEqual(
+            (told["a"]["url"], told["a"]["events"], told["b"]["apprise"]), ("***", ["A.*"], "***")
+        )
+
+
 class RetentionTests(Base):
     """The tables [retention.NAME]."""
 
@@ -571,12 +675,12 @@ class ExampleTests(Base):
         below = [
             f"{name}.{key}"
             for name, table in content.items()
-            if name not in ("accounts", "retention")
+            if name not in ("accounts", "channels", "retention")
             for key in (table if isinstance(table, dict) else ())
         ]
         keys = [setting.key for setting in SETTINGS if not setting.secret]
         self.assertEqual([*top, *below, "retention"], keys)
-        self.assertLess({"accounts", "retention"}, content.keys())
+        self.assertLess({"accounts", "channels", "retention"}, content.keys())
 
     def test_its_values_are_the_defaults(self) -> None:
         content = self.uncommented()

@@ -13,7 +13,9 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from rtoc_twisted.auth.passwords import token_hash, verify
+from rtoc_twisted.channels.rules import Rules
 from rtoc_twisted.config import SETTINGS, Options, Setting, load
+from rtoc_twisted.config.channels import CHANNEL_KEYS
 from rtoc_twisted.config.load import CLIENT_VARIABLES
 from rtoc_twisted.wire.aes import password_hash
 
@@ -81,6 +83,17 @@ class OperationsTests(SynchronousTestCase):
         (found,) = load({}, HOME | {"RTOC_ACCOUNTS": account}).accounts
         self.assertTrue(verify(password_hash("geheim"), found.password_hash or ""))
         self.assertEqual(found.token_hash, token_hash(token))
+
+    def test_every_key_of_a_channel_is_told_with_its_default(self) -> None:
+        told: dict[str, str] = {}
+        for line in re.findall(r"^\| (`[a-z_]+`(?: or `[a-z_]+`)?) \| (.*?) ?\| ", TEXT, re.MULTILINE):
+            told |= dict.fromkeys(re.findall(r"`(\w+)`", line[0]), line[1].strip("`"))
+        for key in CHANNEL_KEYS:
+            default = getattr(Rules("x"), key)
+            if isinstance(default, tuple):
+                (default,) = default
+            shown = "" if default is None else json.dumps(default).removesuffix(".0")
+            self.assertEqual(told[key], "none" if default == {} else shown, key)
 
     def test_command_lines_parse(self) -> None:
         lines = [line for block in blocks("sh") for line in block.splitlines()]

@@ -6,7 +6,7 @@ import ipaddress
 import re
 import shlex
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -275,3 +275,18 @@ def table(check: Callable[[object], Any], example: str) -> Kind:
             raise ValueError(f"expected a TOML inline table such as {example}") from None
 
     return Kind("table", from_text, check)
+
+
+def checked(
+    name: str, entry: object, known: Mapping[str, Kind], wrong: list[tuple[str, str]]
+) -> dict[str, Any]:
+    """Return the values of the table `name` that are right, the others told in `wrong`."""
+    given: dict[str, Any] = {}
+    for key, value in entry.items() if isinstance(entry, dict) else ():
+        try:
+            given[key] = known[key].check(value)
+        except KeyError:
+            wrong.append((f"{name}.{key}", f"unknown setting; known are {', '.join(known)}"))
+        except ValueError as error:
+            wrong.append((f"{name}.{key}", str(error)))
+    return given

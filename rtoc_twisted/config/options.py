@@ -13,7 +13,9 @@ from twisted.internet.endpoints import quoteStringArgument
 from twisted.python import usage
 
 from .. import __version__, tls
+from ..channels.rules import Rules
 from ..storage.retention import Rule
+from .channels import CHANNEL_KEYS, SECRET
 from .load import Merged, merge
 from .settings import RULE_KEYS, SETTINGS, Account, Config, Setting
 
@@ -81,9 +83,21 @@ def _rule_lines(rules: tuple[Rule, ...], origin: str) -> Iterator[str]:
         yield from (f"{key} = {_toml(value)}" for key, value in values.items() if value is not None)
 
 
+def _channel_lines(channels: tuple[Rules, ...], origin: str) -> Iterator[str]:
+    for channel in channels:
+        yield f"[channels.{_toml(channel.name)}]  # {origin}"
+        values = {key: getattr(channel, key) for key in CHANNEL_KEYS}
+        yield from (
+            f"{key} = {_toml(HIDDEN if key in SECRET else value)}"
+            for key, value in values.items()
+            if value not in (None, {})
+        )
+
+
 _TABLES: Mapping[str, Callable[[Any, str], Iterator[str]]] = {
     "accounts": _account_lines,
     "retention": _rule_lines,
+    "channels": _channel_lines,
 }
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ..auth.accounts import OWNER
+from ..channels.rules import Rules
 from ..model import Permission
 from ..storage.retention import Rule
 from . import kinds
+from .channels import channels as read_channels
 from .kinds import Kind, Network, Wrong
 
 
@@ -93,7 +95,7 @@ def _accounts(value: object) -> tuple[Account, ...]:
 def _account(name: str, entry: object, wrong: list[tuple[str, str]]) -> Account:
     if name == OWNER:
         wrong.append((name, "this name is the account of the server's password; choose another"))
-    given = _checked(name, entry, ACCOUNT_KEYS, wrong)
+    given = kinds.checked(name, entry, ACCOUNT_KEYS, wrong)
     if not isinstance(entry, dict) or not {"password_hash", "token_hash"} & entry.keys():
         wrong.append((name, "expected a table with password_hash, token_hash or both"))
     elif "permissions" not in entry:
@@ -124,27 +126,12 @@ def _retention(value: object) -> tuple[Rule, ...]:
 
 
 def _rule(name: str, entry: object, wrong: list[tuple[str, str]]) -> Rule:
-    given = _checked(name, entry, RULE_KEYS, wrong)
+    given = kinds.checked(name, entry, RULE_KEYS, wrong)
     if not isinstance(entry, dict) or "signals" not in entry:
         wrong.append((name, 'expected a table with signals = "PATTERN", and limits'))
     elif len(entry) == 1:
         wrong.append((name, f"a limit is missing: {', '.join(list(RULE_KEYS)[1:])}"))
     return Rule(name, given.pop("signals", ()), **given)
-
-
-def _checked(
-    name: str, entry: object, known: dict[str, Kind], wrong: list[tuple[str, str]]
-) -> dict[str, Any]:
-    """Return the values of a table that are right, the others told in `wrong`."""
-    given: dict[str, Any] = {}
-    for key, value in entry.items() if isinstance(entry, dict) else ():
-        try:
-            given[key] = known[key].check(value)
-        except KeyError:
-            wrong.append((f"{name}.{key}", f"unknown setting; known are {', '.join(known)}"))
-        except ValueError as error:
-            wrong.append((f"{name}.{key}", str(error)))
-    return given
 
 
 @dataclass(frozen=True)
@@ -309,6 +296,31 @@ class Plugins:
     )
 
 
+@dataclass(frozen=True)
+class Automation:
+    """What rules and scripts may take."""
+
+    script_seconds: float = setting(
+        kinds.seconds(0.1, 86_400), 10, "Time for a script, until it is ended; an action may set its own"
+    )
+    script_memory: int = setting(kinds.size("16 MiB", "1024 TiB"), "256 MiB", "Memory for a script")
+    scripts_at_once: int = setting(
+        kinds.integer(1, 100),
+        2,
+        "Scripts that run at the same time, not counted those without a limit of time",
+    )
+    script_files: bool = setting(kinds.flag(), False, "Let scripts use files, with the server's rights")
+    script_network: bool = setting(kinds.flag(), False, "Let scripts use the network")
+    window: int = setting(
+        kinds.integer(1, 1_000_000),
+        10_000,
+        "Newest samples of a signal that a condition sees as `.x` and `.y`",
+    )
+    events_per_minute: int = setting(
+        kinds.integer(1, 1_000_000), 600, "Events of one rule within a minute; what is above is left out"
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """The whole configuration; made by `load`. All paths are absolute."""
@@ -339,10 +351,17 @@ class Config:
     storage: Storage = Storage()
     logger: Logger = Logger()
     plugins: Plugins = Plugins()
+    automation: Automation = Automation()
     retention: tuple[Rule, ...] = setting(
         kinds.table(_retention, '{name = {signals = "*", days = 30}}'),
         {},
         "Rules by name: which samples are kept for how long",
+    )
+    channels: tuple[Rules, ...] = setting(
+        kinds.table(read_channels, '{name = {url = ".."}}'),
+        {},
+        "Channels by name: who is told of events, and how",
+        secret=True,
     )
     accounts: tuple[Account, ...] = setting(
         kinds.table(_accounts, "{name = {token_hash = ..}}"),

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ..box.notices import Tell, unheard
 from ..errors import NotAvailable, RTOCError, UnknownPlugin
 from ..interfaces import IPlugins, IRecorder, IStorage
 from ..model import Event, SignalName
@@ -52,7 +53,8 @@ class PluginHost:
     """The plugins of a server; nothing is read or started before `start`.
 
     launch: starts a process; find: reads which plugins there are; in_thread: calls a function in a thread,
-    returns a Deferred; samplerate: returns that of all plugins in Hz, None where nobody has set one.
+    returns a Deferred; samplerate: returns that of all plugins in Hz, None where nobody has set one; notify:
+    tells people what a plugin wants them to hear.
     """
 
     _log = Logger()
@@ -70,6 +72,7 @@ class PluginHost:
         clock: IReactorTime,
         wall: Callable[[], float],
         policy: Policy,
+        notify: Tell = unheard,
     ) -> None:
         self._storage = storage
         self._recorder = recorder
@@ -80,6 +83,7 @@ class PluginHost:
         self._clock = clock
         self._wall = wall
         self._policy = policy
+        self._notify = notify
         self._remembered = Remembered(storage, clock, state_dir)
         self._telling = Telling(clock, lambda: recorder.tell_plugins(self.listing()))
         self._watch = Watch(state_dir / "devices", find)
@@ -326,6 +330,7 @@ class PluginHost:
             wall=self._wall,
             changed=self._telling.changed,
             crashed=self._tell_event,
+            notify=self._notify,
         )
 
     def _tell_event(self, text: str) -> None:

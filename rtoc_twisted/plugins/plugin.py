@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ..box import messages
 from ..box.intake import Intake
+from ..box.notices import Tell
 from ..errors import BadValue, RTOCError, TooLarge
 from ..interfaces import IRecorder
 from ..wire.codec import check_value
@@ -31,7 +32,7 @@ class Plugin:
 
     launch, limits, restarts: as Supervisor has them; samplerate: returns that of all plugins in Hz, None
     where nobody has set one; changed: told within how many seconds people should hear of a change; crashed:
-    told the text of an event.
+    told the text of an event; notify: tells people what the plugin wants them to hear.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Plugin:
         wall: Callable[[], float],
         changed: Callable[[float], None],
         crashed: Callable[[str], None],
+        notify: Tell,
     ) -> None:
         self.found = found
         self.note = ""
@@ -58,6 +60,7 @@ class Plugin:
         self._samplerate = samplerate
         self._changed = changed
         self._crashed = crashed
+        self._notify = notify
         self._told: bool | str = False
         self._configuration = manifest.Configuration()
         self._log = PluginLog(found.name, wall, lambda: changed(LATER))
@@ -196,7 +199,8 @@ class Plugin:
         elif isinstance(report, orders.Failed):
             self._say(ERROR, report.text)
         elif isinstance(report, messages.Notify):
-            self._say(WARNING, f"nobody was told, no channel is set up: {report.text}")
+            report.text, report.name = map(self._configuration.hide, (report.text, report.name))
+            self._notify(report, self.found.name, self.complain)
 
     def _describe(self, functions: list[Any], parameters: list[Any], info: str | None) -> None:
         check_size([functions, parameters, info], "the description of the plugin")
