@@ -13,10 +13,11 @@ from .loads import CONTESTS, names
 from .plugged import PLUGGED
 from .report import Durability, as_json, closing, heading, line_table, machine, table
 from .rounds import Outcome, hold
+from .rules import RULED
 from .servers import running_pair
 from .stored import STORED, Line, Stores
 
-_LINES = STORED | PLUGGED
+_LINES = STORED | PLUGGED | RULED
 _LONGEST = 20.0
 """Seconds of a round: a server that heard no answer to its ping in half a minute would hang up."""
 
@@ -27,8 +28,8 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
         prog="python -m benchmarks",
         description="Recording, acknowledged after the commit, against a bare Autobahn server that "
         "decodes the same messages, throws them away and answers; then what is stored, read and decimated "
-        "or encoded against one that does it all for each question; then plugins. Both sides take turns in "
-        "one run.",
+        "or encoded against one that does it all for each question; then plugins, and rules. Both sides "
+        "take turns in one run.",
     )
     parser.add_argument(
         "--only", action="append", choices=[*CONTESTS, *_LINES], help="hold this contest; may be repeated"
@@ -65,7 +66,7 @@ def run_loads(
 def run_stored(
     wanted: Sequence[str], rounds: int, seconds: float, directory: Path, scale: float
 ) -> list[Line]:
-    """Hold contests about what is stored, and about plugins."""
+    """Hold contests about what is stored, about plugins and about rules."""
     stores = Stores(directory, scale)
     return [line for name in wanted for line in _LINES[name](stores, rounds, seconds)]
 

@@ -344,8 +344,8 @@ class IAutomation(Interface):
     def reset(names: Sequence[str] | None) -> ICommit:
         """Let rules, None for all, forget what their conditions said last."""
 
-    def test_event(name: str, force: bool = False) -> Mapping[str, Any]:
-        """Evaluate a rule's condition; raise its event if it holds or `force` is set; return {ok, value}."""
+    def test_event(name: str, force: bool = False) -> Deferred[Mapping[str, Any]]:
+        """Evaluate a rule's condition, raise its event if it holds or by `force`; fires with {ok, value}."""
 
     def test_action(name: str, dry: bool = False) -> Deferred[Mapping[str, Any]]:
         """Run an action; fires with {ok, value}, and when dry with the `effects` that it would have had."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import secrets
+import random
 import socket
 import time
 from collections.abc import Iterator
@@ -18,14 +18,20 @@ from twisted.logger import Logger
 from twisted.plugin import getPlugins
 from twisted.python.threadpool import ThreadPool
 
-from . import __version__, tls
+from . import __version__, policies, tls
 from .auth import passwordfile
 from .auth.accounts import Account
 from .auth.commands import AuthCommands
 from .auth.origin import OriginRule
 from .auth.provider import Auth
+from .automation import actions, backtest, chain
+from .automation.automation import Automation
 from .automation.commands import AutomationCommands
+from .automation.scripts import language
 from .box.environment import environment
+from .box.notices import Notices
+from .channels.notifier import Channels
+from .channels.senders import Senders
 from .command import CommandTable
 from .config import Config, Options, endpoint_description, ipv6_available
 from .connection import Connection
@@ -38,20 +44,16 @@ from .lifecycle import Running, Server
 from .logger.backup import Backups
 from .logger.commands import LoggerCommands
 from .logger.export import Exporter
-from .logger.info import ServerFacts
 from .logger.settings import Settings
 from .model import Event, SignalName
 from .notify import Notifier
 from .plugins import discovery, pipes
 from .plugins.commands import PluginCommands
-from .plugins.host import PluginHost, Policy
-from .plugins.process import Limits
+from .plugins.host import PluginHost
 from .recorder import Recorder
-from .storage import reserve
 from .storage.commands import StorageCommands
 from .storage.memory import MemoryStorage
 from .storage.reading import ReadingCommands
-from .storage.retention import Keeping
 from .storage.sqlite import SqliteStorage
 from .storage.writer import WriterThread
 from .subscriptions import SubscriptionCommands
@@ -61,12 +63,15 @@ from .wire.batch import BatchDecoder
 
 _log = Logger()
 _READERS = 4
+_COURIERS = 4
 
 
 def makeService(options: Options, reactor: Any = None) -> IService:
     """Return the service that `twistd rtoc` runs. reactor: the global one, except in tests."""
     if reactor is None:
-        from twisted.internet import reactor
+        from twisted.internet import reactor as twisteds
+
+        reactor = _steady(twisteds)
     config = options.config
     context = tls.SwappableContext()
     return Server(
@@ -75,6 +80,12 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         Notifier(os.environ, reactor),
         reactor,
     )
+
+
+def _steady(reactor: Any) -> Any:
+    # Twisted's own tells the wall's time: a clock that is set back would hold up every timer.
+    reactor.seconds = time.monotonic
+    return reactor
 
 
 def endpoints(config: Config, context: tls.SwappableContext, reactor: Any) -> Iterator[tuple[str, Any]]:
@@ -87,7 +98,7 @@ def endpoints(config: Config, context: tls.SwappableContext, reactor: Any) -> It
         yield f"TLS port {config.tls_port}", lambda: wrapServerTLS(context, plain(description))
 
 
-def load_certificate(config: Config, context: tls.SwappableContext, reactor: Any) -> None:
+def load_certificate(config: Config, context: tls.SwappableContext) -> None:
     """Put in force what the certificate's files hold now, self-signed where none are configured.
 
     Raises CertificateError, and changes nothing, where they cannot be used. Not to be called before
@@ -97,7 +108,7 @@ def load_certificate(config: Config, context: tls.SwappableContext, reactor: Any
         return
     certificate, key = config.tls.cert, config.tls.key
     if certificate is None or key is None:
-        certificate, key = tls.self_signed(config.state_dir, [socket.gethostname()], reactor)
+        certificate, key = tls.self_signed(config.state_dir, [socket.gethostname()], time.time)
     context.swap(tls.load(certificate, key))
     _log.info(
         "certificate {certificate}, SHA-256 {fingerprint}",
@@ -109,9 +120,11 @@ def load_certificate(config: Config, context: tls.SwappableContext, reactor: Any
 def build(config: Config, context: tls.SwappableContext, reactor: Any) -> Running:
     """Put the server together: opens the store, starts the threads, listens nowhere."""
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    load_certificate(config, context, reactor)
+    load_certificate(config, context)
     pool = ThreadPool(1, _READERS, "rtoc-readers")
     in_thread = partial(deferToThreadPool, reactor, pool)
+    # Of its own: a mail server that hangs must not hold up those who read.
+    couriers = ThreadPool(0, _COURIERS, "rtoc-couriers")
     limits = config.limits
 
     storage = (
@@ -126,7 +139,7 @@ def build(config: Config, context: tls.SwappableContext, reactor: Any) -> Runnin
             fsync=config.storage.durability == "fsync",
             max_signals=limits.max_signals,
             ceiling=limits.write_behind_values,
-            keeping=keeping(config),
+            keeping=policies.keeping(config),
             tell=lambda text, priority: recorder.raise_event(
                 Event(SignalName("RTOC", ""), text, time.time(), priority)
             ),
@@ -139,6 +152,16 @@ def build(config: Config, context: tls.SwappableContext, reactor: Any) -> Runnin
     auth = make_auth(config, reactor, in_thread)
 
     settings = Settings(storage, config.storage.record_length)
+    channels = Channels(
+        config.channels,
+        storage,
+        recorder,
+        Senders(reactor, partial(deferToThreadPool, reactor, couriers), config.name),
+        clock=reactor,
+        wall=time.time,
+        chance=random.random,
+    )
+    notices = Notices(channels, in_thread, time.time)
     plugins = PluginHost(
         storage,
         recorder,
@@ -149,16 +172,53 @@ def build(config: Config, context: tls.SwappableContext, reactor: Any) -> Runnin
         samplerate=lambda: settings.topic("global").get("samplerate"),
         clock=reactor,
         wall=time.time,
-        policy=policy(config),
+        policy=policies.of_plugins(config),
+        notify=notices.tell,
     )
     exporter = Exporter(storage, events, in_thread)
     backups = Backups(exporter, settings, config.logger.backup_dir, reactor, time.time)
     backups.reschedule()
+    whose = chain.Chain()
+    scripts = actions.Actions(
+        storage=storage,
+        recorder=recorder,
+        plugins=plugins,
+        notices=notices,
+        exporter=lambda wanted: logger.export(wanted),
+        chain=whose,
+        launch=actions.spawn(reactor, environment(os.environ)),
+        clock=reactor,
+        wall=time.time,
+        policy=policies.of_scripts(config),
+        record_length=settings.record_length,
+        in_thread=in_thread,
+        export_dir=config.logger.export_dir,
+        media_dir=config.state_dir / "media",
+    )
+    rules = policies.of_rules(config)
+    automation = Automation(
+        storage,
+        recorder,
+        plugins,
+        scripts=scripts,
+        check_script=partial(
+            language.check, files=config.automation.script_files, network=config.automation.script_network
+        ),
+        backtests=backtest.Backtest(
+            storage, in_thread, clock=reactor.seconds, wall=time.time, window=rules.window
+        ),
+        chain=whose,
+        clock=reactor,
+        wall=time.time,
+        policy=rules,
+    )
 
     def counters() -> dict[str, float]:
         return {
             **storage.counters(),
             **plugins.counters(),
+            **automation.counters(),
+            **channels.counters(),
             "connections": len(hub),
             "connections_accepted": hub.accepted,
             "connections_refused": hub.refused,
@@ -167,6 +227,21 @@ def build(config: Config, context: tls.SwappableContext, reactor: Any) -> Runnin
             "layouts_forgotten": batches.forgotten,
         }
 
+    logger = LoggerCommands(
+        storage,
+        events,
+        recorder,
+        settings,
+        policies.facts(config, storage.durability),
+        exporter,
+        backups,
+        clock=time.time,
+        export_dir=config.logger.export_dir,
+        counters=counters,
+        set_samplerate=plugins.set_samplerate,
+        reboot=reboot(config, reactor),
+        automation=automation,
+    )
     table = CommandTable(
         [
             AuthCommands(),
@@ -174,22 +249,9 @@ def build(config: Config, context: tls.SwappableContext, reactor: Any) -> Runnin
             ReadingCommands(storage, events, record_length=settings.record_length),
             EventCommands(storage, events, recorder, time.time),
             SubscriptionCommands(),
-            LoggerCommands(
-                storage,
-                events,
-                recorder,
-                settings,
-                facts(config, storage.durability),
-                exporter,
-                backups,
-                clock=time.time,
-                export_dir=config.logger.export_dir,
-                counters=counters,
-                set_samplerate=plugins.set_samplerate,
-                reboot=reboot(config, reactor),
-            ),
+            logger,
             PluginCommands(plugins),
-            AutomationCommands(),
+            AutomationCommands(automation, channels),
             *getPlugins(ICommandSource),
         ]
     )
@@ -207,7 +269,7 @@ def build(config: Config, context: tls.SwappableContext, reactor: Any) -> Runnin
     doors = Doors(
         open_connection=lambda opened: Connection(opened, house),
         hub=hub,
-        origins=OriginRule(config.auth.whitelist, own_hosts(config), config.auth.allowed_origins),
+        origins=OriginRule(config.auth.whitelist, policies.own_hosts(config), config.auth.allowed_origins),
         closed_to_strangers=not auth.required,
         max_message=limits.max_message,
         outbox_bytes=limits.outbox_bytes,
@@ -218,34 +280,23 @@ def build(config: Config, context: tls.SwappableContext, reactor: Any) -> Runnin
     site = make_site(factory, table.schema.json_schema(), lambda: {"status": "ok", "version": __version__})
     # Last: its threads would keep a process alive that fails to start.
     pool.start()
+    couriers.start()
     plugins.start()
+    automation.start()
 
     def reload() -> None:
         plugins.look()
-        load_certificate(config, context, reactor)
+        load_certificate(config, context)
 
-    return Running(site, hub, storage, reload, before_close=[backups], after_close=[pool], plugins=plugins)
-
-
-def policy(config: Config) -> Policy:
-    """Return what is done with plugins, by the configuration."""
-    plugins = config.plugins
-    limits = Limits(
-        start=plugins.start_seconds,
-        call=plugins.call_seconds,
-        heartbeat=plugins.heartbeat_seconds,
-        close=plugins.close_seconds,
-        memory=plugins.memory,
-        open_files=plugins.open_files,
-        cpu=plugins.cpu_percent,
+    return Running(
+        site,
+        hub,
+        storage,
+        reload,
+        before_flush=[automation, plugins],
+        before_close=[backups, channels],
+        after_close=[pool, couriers],
     )
-    return Policy(limits, plugins.restarts, plugins.reload)
-
-
-def keeping(config: Config) -> Keeping:
-    """Return what the store keeps, by the configuration."""
-    storage = config.storage
-    return Keeping(config.retention, storage.rollups, storage.budget, storage.keep_free, reserve.SIZE)
 
 
 def make_auth(config: Config, reactor: Any, in_thread: Any) -> Auth:
@@ -268,38 +319,6 @@ def make_auth(config: Config, reactor: Any, in_thread: Any) -> Auth:
         for entry in config.accounts
     ]
     return Auth(password, accounts, clock=reactor, in_thread=in_thread, cipher_required=cipher == "require")
-
-
-def own_hosts(config: Config) -> set[str]:
-    """Return the names by which this server's own pages are reached."""
-    name = socket.gethostname().lower()
-    return {"localhost", "127.0.0.1", "::1", name, f"{name}.local", config.interface} - {""}
-
-
-def facts(config: Config, durability: str) -> ServerFacts:
-    """Return what `hello` and `logger.info` tell of the configuration and the store."""
-    limits = config.limits
-    return ServerFacts(
-        name=config.name,
-        version=__version__,
-        boot=secrets.token_hex(8),
-        started=time.time(),
-        state_dir=config.state_dir,
-        backup_dir=config.logger.backup_dir,
-        port=int(config.port) if config.port.isdecimal() else config.port,
-        tls=config.tls_port is not None,
-        certificate=str(config.tls.cert or ""),
-        key=str(config.tls.key or ""),
-        whitelist=tuple(map(str, config.auth.whitelist)),
-        durability=durability,
-        limits={
-            "max_message": limits.max_message,
-            "max_connections": limits.max_connections,
-            "max_subscriptions": limits.max_subscriptions,
-            "max_signals": limits.max_signals,
-            "login_seconds": limits.login_seconds,
-        },
-    )
 
 
 def reboot(config: Config, reactor: Any) -> Any:

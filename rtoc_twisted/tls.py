@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
@@ -113,16 +113,16 @@ def fingerprint(cert: Path) -> str:
     return _read_certificates(cert)[0].fingerprint(hashes.SHA256()).hex(":").upper()
 
 
-def self_signed(directory: Path, hostnames: Iterable[str], clock: IReactorTime) -> tuple[Path, Path]:
+def self_signed(directory: Path, hostnames: Iterable[str], wall: Callable[[], float]) -> tuple[Path, Path]:
     """Return (certificate, key) of a self-signed EC P-256 certificate, made if there is none.
 
     directory: where both files live, made with mode 700 if missing; hostnames: names and addresses
-    beside localhost, 127.0.0.1 and ::1. A certificate that ends within 30 days or lacks one of the
-    names is made anew; the key stays, so the pair fits at any moment.
+    beside localhost, 127.0.0.1 and ::1; wall: seconds since the epoch. A certificate that ends within
+    30 days or lacks one of the names is made anew; the key stays, so the pair fits at any moment.
     Raises CertificateError if what is there cannot be read or the directory cannot be written.
     """
     names = [_general_name(name) for name in dict.fromkeys(["localhost", "127.0.0.1", "::1", *hostnames])]
-    now = datetime.fromtimestamp(clock.seconds(), UTC)
+    now = datetime.fromtimestamp(wall(), UTC)
     cert_path, key_path = directory / CERTIFICATE, directory / KEY
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -19,7 +19,15 @@ from rtoc_twisted.auth.commands import AuthCommands
 from rtoc_twisted.auth.origin import Peer
 from rtoc_twisted.auth.passwords import StoredPassword, store
 from rtoc_twisted.auth.provider import Auth
+from rtoc_twisted.automation import actions
+from rtoc_twisted.automation.automation import Automation
+from rtoc_twisted.automation.automation import Policy as RulesPolicy
+from rtoc_twisted.automation.backtest import Backtest
+from rtoc_twisted.automation.chain import Chain
 from rtoc_twisted.automation.commands import AutomationCommands
+from rtoc_twisted.automation.scripts import language
+from rtoc_twisted.box.notices import Notices
+from rtoc_twisted.channels.notifier import Channels
 from rtoc_twisted.command import CommandTable
 from rtoc_twisted.connection import Connection
 from rtoc_twisted.events.commands import EventCommands
@@ -185,6 +193,7 @@ class Rooms:
     hub: Hub
     settings: Settings
     plugins: PluginHost
+    automation: Automation
     table: CommandTable
     house: House
     directory: Path
@@ -248,12 +257,14 @@ def house(
     max_connections: int = 1000,
     login_seconds: float = 10.0,
     congested: Callable[[], bool] | None = None,
+    scripts: Callable[[Clock], Any] | None = None,
     sources: Sequence[ICommandSource] = (),
 ) -> Rooms:
     """Build everything behind the sockets: MemoryStorage and a new Clock unless others are given.
 
     directory: for exports, backups and plugins, the present one unless given; find, launch: which plugins
-    there are, none unless given, and what starts their processes; reboot: whether a command is
+    there are, none unless given, and what starts their processes; scripts: makes what runs scripts, none run
+    unless given; reboot: whether a command is
     configured (it is counted in `reboots`, and ends with the next of `reboot_codes`, else with 0);
     sources: further commands.
     """
@@ -285,19 +296,53 @@ def house(
         cipher_required=cipher_required,
     )
     settings = Settings(storage, record_length)
+
+    def call(function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        return execute(function, *arguments)
+
     plugins = PluginHost(
         storage,
         recorder,
         state_dir=directory,
         launch=_no_process if launch is None else launch,
         find=find,
-        in_thread=lambda function, *arguments: execute(function, *arguments),
+        in_thread=call,
         samplerate=lambda: settings.topic("global").get("samplerate"),
         clock=clock,
         wall=wall,
         policy=Policy(),
     )
     exporter = Exporter(storage, events, in_thread)
+    channels = Channels((), storage, recorder, _no_sender, clock=clock, wall=wall, chance=lambda: 0.5)
+    chain = Chain()
+    automation = Automation(
+        storage,
+        recorder,
+        plugins,
+        scripts=actions.Actions(
+            storage=storage,
+            recorder=recorder,
+            plugins=plugins,
+            notices=Notices(channels, call, wall),
+            exporter=None,
+            chain=chain,
+            launch=_no_process if scripts is None else scripts(clock),
+            clock=clock,
+            wall=wall,
+            policy=actions.ScriptPolicy(),
+            record_length=settings.record_length,
+            in_thread=call,
+            export_dir=directory / "export",
+            media_dir=directory / "media",
+        ),
+        check_script=language.check,
+        backtests=Backtest(storage, call, clock=clock.seconds, wall=wall, window=1000),
+        chain=chain,
+        clock=clock,
+        wall=wall,
+        policy=RulesPolicy(),
+    )
+    automation.start()
 
     def counters() -> Mapping[str, float]:
         return storage.counters()
@@ -322,9 +367,10 @@ def house(
                 counters=counters,
                 set_samplerate=plugins.set_samplerate,
                 reboot=(lambda: execute(run_reboot)) if reboot else None,
+                automation=automation,
             ),
             PluginCommands(plugins),
-            AutomationCommands(),
+            AutomationCommands(automation, channels),
             *sources,
         ]
     )
@@ -348,6 +394,7 @@ def house(
         hub,
         settings,
         plugins,
+        automation,
         table,
         shared,
         directory,
@@ -356,8 +403,12 @@ def house(
     )
 
 
-def _no_process(process: PluginProcess) -> Child:
-    raise OSError("no plugin is expected to start here")
+def _no_process(_: Any) -> Any:
+    raise OSError("no process is expected to start here")
+
+
+def _no_sender(_: Any) -> Any:
+    raise AssertionError("there are no channels here")
 
 
 def _facts(directory: Path) -> ServerFacts:

@@ -17,6 +17,7 @@ from rtoc_twisted.interfaces import IPeer, IStorage
 from rtoc_twisted.storage.memory import MemoryStorage
 
 from .doubles import LOCAL, Client, Rooms, house, sqlite_storage
+from .threaded_scripts import ThreadedScripts
 
 TRANSCRIPT = Path(__file__).parent / "golden" / "rtoc-3.0.jsonl"
 
@@ -45,7 +46,8 @@ class Scenario:
     """The cases of one run of a server, in order.
 
     setup: what was done before the first case; before: what was done before one of them; watched:
-    whether a second, passive client was there (from the case `watched_from` on).
+    whether a second, passive client was there (from the case `watched_from` on); files: what lies in the
+    server's directory, by paths below it.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Scenario:
     record_length: int = 500_000
     peer: IPeer = LOCAL
     watched_from: str | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,16 @@ class Outcome:
 def replay(scenario: Scenario, cases: Mapping[str, list[Line]], provider: str) -> dict[str, Outcome]:
     """Play a scenario against a new house; return what each case brought."""
     with _storage(provider) as (storage, clock, directory):
+        for name, content in scenario.files.items():
+            (directory / name).parent.mkdir(exist_ok=True)
+            (directory / name).write_bytes(content)
         rooms = house(
             clock=clock,
             storage=storage,
             directory=directory,
             password=scenario.password,
             record_length=scenario.record_length,
+            scripts=ThreadedScripts,
         )
         return _Replay(rooms, scenario).run(cases)
 
@@ -147,7 +154,13 @@ class _Replay:
         self._rooms.clock.advance(0.5)
         assert client.socket.closed is None, f"{line['case']}: the connection was closed"
         encrypted = bool(client.socket.sent) and not any(b"{" in frame[:10] for frame in client.socket.sent)
-        return Outcome(client.heard(), self._observer.heard() if self._observer else [], encrypted)
+        observed = self._observer.heard() if self._observer else []
+        return Outcome(self._placeless(client.heard()), self._placeless(observed), encrypted)
+
+    def _placeless(self, messages: list[Any]) -> list[Any]:
+        """Return messages without the directory of this test."""
+        named = json.dumps(messages).replace(str(self._rooms.directory), "<directory>")
+        return list(json.loads(named))
 
     def _listen(self) -> None:
         """Let everybody forget what is not of this case."""

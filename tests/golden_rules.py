@@ -348,10 +348,6 @@ DIFFERENCES: Mapping[str, Difference] = {
 ELSEWHERE: Mapping[str, str] = {
     "plugin.test.": "of a plugin of the original's own tests; test_plugin_child_api has such ones",
     "plugins.shutdown": "the end of a process that plugins keep alive; see test_plugin_host.StopTests",
-    "userAction.": "the keys of automation have their own issue",
-    "logger.info.userActions": "it lists actions: the keys of automation have their own issue",
-    "auto.": "the keys of automation have their own issue",
-    "trigger.": "the keys of automation have their own issue",
     "full.shutdown": "the end of a process that hung; ours cannot hang there, see full.point4",
     "ssl.": "TLS is below this conversation: test_tls speaks it, over the same site",
 }

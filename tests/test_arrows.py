@@ -29,7 +29,7 @@ LAYERS = (
         "channels",
     },
     {"web", "tls", "cluster", "notify", "logs", "lifecycle"},
-    {"config"},
+    {"config", "policies"},
     {"service", "tools"},
 )
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}

@@ -21,6 +21,7 @@ from benchmarks.plugged import PLUGGED
 from benchmarks.report import Durability, as_json, line_table, table
 from benchmarks.report import closing as closing_line
 from benchmarks.rounds import Outcome, Round
+from benchmarks.rules import RULED
 from benchmarks.stored import STORED, Figure, Line, Reach, alone, beyond, faster, slower
 from benchmarks.stores import FILE, NAME, drop_from_cache, make_store, samples
 from rtoc_twisted.model import Columns, Window
@@ -28,7 +29,7 @@ from rtoc_twisted.storage.database import open_database
 from rtoc_twisted.storage.reader import Reader
 
 OK = bytes((0x81, len(ANSWER))) + ANSWER
-ALONE = {"maxn-most", "memory-rss", "memory-pss", "plugins-alone", "idle", "idle-start"}
+ALONE = {"maxn-most", "memory-rss", "memory-pss", "plugins-alone", "idle", "idle-start", "backtest"}
 """Lines without a peer."""
 
 
@@ -56,8 +57,9 @@ class ContestsTest(SynchronousTestCase):
         self.assertEqual(said["durability"], {"acknowledged": expected, "stored": expected})
 
     def assert_stored(self, said: dict[str, Any]) -> None:
-        """Each contest about what is stored, or plugins, has its lines, each line a figure of both sides."""
-        self.assertEqual({name.partition("-")[0] for name in said}, STORED.keys() | PLUGGED.keys())
+        """Each contest but the loads has its lines, each line a figure of both sides."""
+        lines = STORED.keys() | PLUGGED.keys() | RULED.keys()
+        self.assertEqual({name.partition("-")[0] for name in said}, lines)
         for name, line in said.items():
             sides = [line["rtoc"]] if name in ALONE else [line["peer"], line["rtoc"]]
             for side in sides:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Generator
 from email.utils import formatdate
 from pathlib import Path
@@ -275,7 +276,7 @@ class TlsTests(HttpCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.cert, key = tls.self_signed(Path(self.mktemp()), [], reactor)
+        self.cert, key = tls.self_signed(Path(self.mktemp()), [], time.time)
         context = ssl.DefaultOpenSSLContextFactory(str(key), str(self.cert))
         self.secure: Any = reactor.listenSSL(0, self.site, context, interface="127.0.0.1")
         self.addCleanup(lambda: self.secure.stopListening())

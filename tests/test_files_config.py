@@ -95,6 +95,8 @@ class ConfigTests(SynchronousTestCase):
         self.assertEqual(config.auth.password_file, self.directory / "rtoc.password")
         for place in (
             "global.language: ",
+            f'global.globalEventsActivated: {KEPT} {{"automation": {{"active": {{"events": false}}}}}}',
+            f'global.globalActionsActivated: {KEPT} {{"automation": {{"active": {{"actions": false}}}}}}',
             "postgresql: ",
             "GUI: ",
             "telegram: ",

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from . import test_golden_plugins, test_golden_socket
+from . import golden_automation, golden_rules, test_golden_plugins, test_golden_socket
 from .doubles import REMOTE, Client
 from .golden_replay import (
     Line,
@@ -18,8 +18,9 @@ from .golden_replay import (
     ordered,
     replay,
 )
-from .golden_rules import CASES, DIFFERENCES, ELSEWHERE, ON_THE_SOCKET, renumbered
+from .golden_rules import CASES, ELSEWHERE, ON_THE_SOCKET, renumbered
 
+DIFFERENCES = {**golden_rules.DIFFERENCES, **golden_automation.DIFFERENCES}
 NAMES = [name for name in CASES if name != "__meta__"]
 
 
@@ -95,6 +96,7 @@ SCENARIOS = (
         record_length=5,
         watched_from="full.point0",
     ),
+    *golden_automation.SCENARIOS,
 )
 
 

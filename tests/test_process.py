@@ -15,7 +15,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from twisted.internet.task import Clock
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -46,9 +45,7 @@ def mode(path: Path) -> int:
 
 def pair(directory: Path) -> tuple[Path, Path]:
     """Return the files of a certificate for localhost that is valid now."""
-    clock = Clock()
-    clock.advance(time.time())
-    return tls.self_signed(directory, [], clock)
+    return tls.self_signed(directory, [], time.time)
 
 
 def certificate(port: int) -> bytes:

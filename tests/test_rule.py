@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from rtoc_twisted.automation.rule import MAX_LISTENED, MAX_SCRIPT, ActionRule, EventRule, UserAction
+from rtoc_twisted.automation.fields import MAX_TEXT
+from rtoc_twisted.automation.rule import MAX_LISTENED, ActionRule, EventRule, UserAction
 from rtoc_twisted.automation.trigger import Trigger
 from rtoc_twisted.errors import BadValue
 from tests.storage_support import unhurried
@@ -217,7 +218,7 @@ class Actions(Refusing):
             ({"listenID": [1]}, "setAction.listenID: expected"),
             ({"listenID": ["x"] * (MAX_LISTENED + 1)}, "setAction.listenID: 1001 are too many"),
             ({"script": None}, "setAction.script: missing"),
-            ({"script": "x" * (MAX_SCRIPT + 1)}, "setAction.script: 200001 characters are too many"),
+            ({"script": "x" * (MAX_TEXT + 1)}, "setAction.script: 100001 characters are too many"),
             ({"seconds": -1}, "setAction.seconds: expected seconds of 0 or more, got -1"),
             ({"listenId": "x"}, "setAction.listenId: unknown field; did you mean listenID?"),
         ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import stat
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,12 +12,13 @@ from queue import Queue
 from typing import Any
 
 from twisted.application.service import IService, IServiceMaker
+from twisted.internet import reactor as the_reactor
 from twisted.internet.testing import MemoryReactorClock
 from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from rtoc_twisted import service, tls
+from rtoc_twisted import policies, service, tls
 from rtoc_twisted.config import Config, Options, load
 from rtoc_twisted.lifecycle import CannotStart
 from rtoc_twisted.logger.info import ServerFacts
@@ -63,6 +65,11 @@ class MakeServiceTests(ServiceCase):
         self.assertFalse(self.state.exists())
         self.successResultOf(made.stopService())
 
+    def test_timers_do_not_follow_the_clock_on_the_wall(self) -> None:
+        self.patch(the_reactor, "seconds", the_reactor.seconds)
+        service.makeService(self.options())
+        self.assertIs(the_reactor.seconds, time.monotonic)
+
     def test_ports_and_interface(self) -> None:
         made = service.makeService(self.options("--port", "7", "--interface", "192.0.2.1"), self.reactor)
         made.privilegedStartService()
@@ -83,7 +90,7 @@ class PartsTests(ServiceCase):
     def certificate(self, config: Config) -> Any:
         context = tls.SwappableContext()
         bare = context.serverConnectionForTLS(None).get_context()
-        service.load_certificate(config, context, self.reactor)
+        service.load_certificate(config, context)
         return context.serverConnectionForTLS(None).get_context() is not bare
 
     def test_certificate(self) -> None:
@@ -130,8 +137,8 @@ class PartsTests(ServiceCase):
             RTOC_PLUGINS_CPU_PERCENT="50",
         )
         limits = Limits(start=1, call=2, close=3, heartbeat=4, memory=64 << 20, open_files=77, cpu=50)
-        self.assertEqual(service.policy(config), Policy(limits, restarts=7, reload=False))
-        self.assertEqual(service.policy(self.config()), Policy())
+        self.assertEqual(policies.of_plugins(config), Policy(limits, restarts=7, reload=False))
+        self.assertEqual(policies.of_plugins(self.config()), Policy())
 
     def test_keeping(self) -> None:
         config = self.config(
@@ -141,7 +148,7 @@ class PartsTests(ServiceCase):
             RTOC_RETENTION='{a = {signals = "A.*", days = 3}}',
         )
         self.assertEqual(
-            service.keeping(config),
+            policies.keeping(config),
             Keeping((Rule("a", ("A.*",), days=3.0),), (5.0, 50.0), 1 << 30, 1 << 20, reserve.SIZE),
         )
 
@@ -165,17 +172,17 @@ class PartsTests(ServiceCase):
             backup.stop()
 
     def test_own_hosts(self) -> None:
-        self.assertLessEqual({"localhost", "127.0.0.1", "::1"}, service.own_hosts(self.config()))
-        self.assertNotIn("", service.own_hosts(self.config()))
-        self.assertIn("192.0.2.1", service.own_hosts(self.config(RTOC_INTERFACE="192.0.2.1")))
+        self.assertLessEqual({"localhost", "127.0.0.1", "::1"}, policies.own_hosts(self.config()))
+        self.assertNotIn("", policies.own_hosts(self.config()))
+        self.assertIn("192.0.2.1", policies.own_hosts(self.config(RTOC_INTERFACE="192.0.2.1")))
 
     def test_facts(self) -> None:
-        found = service.facts(self.config(RTOC_NAME="Lab", RTOC_TLS_PORT="443", RTOC_PORT="5051"), "normal")
+        found = policies.facts(self.config(RTOC_NAME="Lab", RTOC_TLS_PORT="443", RTOC_PORT="5051"), "normal")
         self.assertIsInstance(found, ServerFacts)
         self.assertEqual((found.name, found.port, found.tls), ("Lab", 5051, True))
         self.assertEqual(found.durability, "normal")
-        self.assertEqual(service.facts(self.config(RTOC_PORT="unix:/run/x"), "none").port, "unix:/run/x")
-        self.assertNotEqual(service.facts(self.config(), "none").boot, found.boot)
+        self.assertEqual(policies.facts(self.config(RTOC_PORT="unix:/run/x"), "none").port, "unix:/run/x")
+        self.assertNotEqual(policies.facts(self.config(), "none").boot, found.boot)
 
     def test_reboot(self) -> None:
         self.assertIsNone(service.reboot(self.config(), self.reactor))

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rtoc_twisted.errors import NotAvailable, StorageFailed
 from rtoc_twisted.events.log import EventLog
-from rtoc_twisted.model import Columns, Event, Hold, Names, Samples, SignalName, Window
+from rtoc_twisted.model import Columns, Event, Hold, Names, Page, Samples, SignalName, Window
 from rtoc_twisted.recorder import Recorder
 from rtoc_twisted.storage import chunks, journal, reader, sqlite
 from rtoc_twisted.storage.blobs import plain
@@ -356,6 +356,15 @@ class OutlineTest(BenchCase):
         found = self.window(max_points=500, x_min=77_000, x_max=77_400)
         self.assertFalse(found.decimated)
         np.testing.assert_array_equal(found.x, self.x[77_001:77_401])
+
+    def test_a_page_reads_no_chunks_outside_of_its_bounds(self) -> None:
+        bounds = {"x_min": 149_999.0, "x_max": 150_005.0}
+        self.bench.sql("UPDATE chunks SET data = x'00' WHERE x_max <= 149999 OR x_min > 150005")
+        found = self.window(page=Page(None, 190_000), **bounds)
+        np.testing.assert_array_equal(found.x, self.x[150_000:150_006])
+        self.assertEqual((found.left_out, found.more), (0, True))
+        after = self.window(page=Page(found.cursor, 190_000), **bounds)
+        self.assertEqual((len(after.x), after.left_out, after.more), (0, 0, False))
 
     def test_packing_changes_nothing(self) -> None:
         self.assertEqual(self.bench.sql("SELECT DISTINCT packed FROM chunks WHERE samples >= 4096"), [(1,)])

@@ -145,7 +145,7 @@ class Base(SynchronousTestCase):
         return self.stored(name, key.private_bytes(PEM, PKCS8, protection))
 
     def pair(self) -> tuple[Path, Path]:
-        return tls.self_signed(self.directory, [], self.clock)
+        return tls.self_signed(self.directory, [], self.clock.seconds)
 
 
 class LoadTests(Base):
@@ -254,7 +254,7 @@ class SelfSignedTests(Base):
     """A certificate of our own, made once and kept fresh."""
 
     def made(self, *hostnames: str) -> x509.Certificate:
-        cert, _ = tls.self_signed(self.directory, hostnames, self.clock)
+        cert, _ = tls.self_signed(self.directory, hostnames, self.clock.seconds)
         return x509.load_pem_x509_certificate(cert.read_bytes())
 
     def test_what_it_says(self) -> None:

@@ -19,9 +19,6 @@ MAX_VOTES: Final = 1000
 
 MAX_PER_MINUTE: Final = 1_000_000
 
-MAX_SCRIPT: Final = 200_000
-"""Characters that a script may have."""
-
 MAX_LISTENED: Final = 1000
 """Events that one action may listen for."""
 
@@ -149,7 +146,7 @@ class ActionRule:
         return cls(
             name=read.name("name"),
             listen_ids=_listened(read),
-            script=read.text("script", None, MAX_SCRIPT),
+            script=read.text("script", None),
             parameters=read.text("parameters", ""),
             active=read.flag("active", True),
             seconds=read.seconds("seconds", 0.0) if read.has("seconds") else None,
@@ -177,7 +174,7 @@ class UserAction:
     def read(cls, fields: Mapping[str, Any], where: str = "setUserAction") -> UserAction:
         """Return the user action of {name, script}; raises BadValue naming the field, below `where`."""
         read = Fields(fields, where, ("name", "script"))
-        return cls(read.name("name"), read.text("script", None, MAX_SCRIPT))
+        return cls(read.name("name"), read.text("script", None))
 
     def told(self) -> dict[str, Any]:
         """Return the user action as it is set."""

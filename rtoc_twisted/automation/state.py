@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -50,7 +51,7 @@ class State(msgspec.Struct, omit_defaults=True, rename="camel"):
         state = cls()
         if not isinstance(document, Mapping):
             return state
-        for field in msgspec.structs.fields(cls):
+        for field in _fields():
             try:
                 value = msgspec.convert(document[field.encode_name], field.type)
             except (KeyError, msgspec.ValidationError):
@@ -100,3 +101,9 @@ class State(msgspec.Struct, omit_defaults=True, rename="camel"):
             "waiting": None if due is None else "forOff" if self.active else "for",
             "due": due,
         }
+
+
+@cache
+def _fields() -> tuple[msgspec.structs.FieldInfo, ...]:
+    # To find the types out again for each of many rules would make up half of a start.
+    return msgspec.structs.fields(State)

@@ -190,7 +190,8 @@ def _add_import(load: argparse.ArgumentParser) -> None:
     load.add_argument(
         "file",
         metavar="FILE",
-        help="what export wrote, a session (getSession, RTOC's JSON files, backups), or RTOC's config.json",
+        help="what export wrote, a session (getSession, RTOC's JSON files, backups), RTOC's config.json, "
+        "globalEvents.json, globalActions.json or telegramActions.json, or a directory with these four",
     )
     load.add_argument("--device", default="", metavar="PREFIX", help="put this before the devices' names")
     load.add_argument("--keep-going", action="store_true", help="leave wrong lines out, and count them")

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from rtoc_twisted.client import rtoc_rules
 from rtoc_twisted.client.client import Client
 from rtoc_twisted.client.failures import RequestFailed
 from rtoc_twisted.client.formats.choice import CONFIG, READERS, format_of
@@ -21,6 +22,7 @@ from rtoc_twisted.client.formats.records import EMPTY, PAGE, Page, Record, Wrong
 from rtoc_twisted.client.formats.streams import READ_FAILURES
 from rtoc_twisted.client.progress import Progress
 from rtoc_twisted.client.rtoc_config import import_config
+from rtoc_twisted.client.rtoc_rules import Rule
 from rtoc_twisted.client.shell import Shell
 from rtoc_twisted.errors import BadValue, NotAvailable
 from rtoc_twisted.model import Event, SignalName
@@ -28,6 +30,8 @@ from rtoc_twisted.wire.batch import check_name
 
 _TOLD = 20
 """Wrong places that are told one by one."""
+
+_CONFIG_FILE = "config.json"
 
 
 @dataclass(slots=True)
@@ -50,12 +54,32 @@ def prepare(args: Namespace, shell: Shell) -> bool:
     path = Path(args.file)
     check_name(args.device, "--device")
     with _reading(path):
-        chosen = args.file_format or format_of(path)
+        if path.is_dir():
+            args.plan = _directory(path, args, shell)
+            return bool(args.plan)
+        chosen = args.file_format or (CONFIG if path.name in rtoc_rules.FILES else format_of(path))
         if chosen == CONFIG:
-            import_config(path, args.config_out, args.force, shell)
-            return False
-        args.plan = _survey(path, chosen, args, shell)
+            kind = rtoc_rules.kind_of(path)
+            if kind is None:
+                import_config(path, args.config_out, args.force, shell)
+                return False
+            args.plan = rtoc_rules.read(path, kind)
+        else:
+            args.plan = _survey(path, chosen, args, shell)
     return True
+
+
+def _directory(path: Path, args: Namespace, shell: Shell) -> list[Rule]:
+    """Convert the configuration of an RTOC directory, and return its rules and scripts."""
+    config = path / _CONFIG_FILE
+    rules = rtoc_rules.in_directory(path, shell)
+    if not rules and not config.exists():
+        raise BadValue("there are none of RTOC's files in it")
+    if config.exists() and args.config_out:
+        import_config(config, args.config_out, args.force, shell)
+    elif config.exists():
+        shell.complain(f"left out: {_CONFIG_FILE}: --config-out names a file for what it says")
+    return rules
 
 
 @contextmanager
@@ -108,12 +132,15 @@ def _source(path: Path, chosen: str, prefix: str) -> str:
 
 
 async def import_file(client: Client, args: Namespace, shell: Shell) -> None:
-    """Store what the file holds, in its order, and tell what became of it.
+    """Store what the file holds, in its order, and tell what became of it; rules and scripts are set.
 
     Samples are sent as `batch`, so those of an import that broke off are not stored again; of events,
     those that the server has already are left out.
     """
-    plan: _Plan = args.plan
+    plan: _Plan | list[Rule] = args.plan
+    if isinstance(plan, list):
+        await rtoc_rules.import_rules(client, plan, args.table, shell)
+        return
     sending = _Sending(client, plan.source)
     if plan.events:
         async for page in client.event_pages():

@@ -25,8 +25,6 @@ _REASONS: Mapping[str, str] = {
     "global.language": "messages are in English",
     "global.documentfolder": "the server keeps everything in its state directory (state_dir)",
     "global.webserver_port": "the web page is on the server's port",
-    "global.globalActionsActivated": "set by clients, with the key `automation`",
-    "global.globalEventsActivated": "set by clients, with the key `automation`",
     "postgresql": "samples are kept in the state directory",
     "GUI": "the server has no windows",
     "telegram": "this server talks to no Telegram bot",
@@ -196,6 +194,21 @@ def _backup_active(value: Any, converted: Converted) -> str | None:
     return f'kept by the server, not in its file: send {{"logger": {{"backup": {{"active": {word}}}}}}} once'
 
 
+def _events_active(value: Any, converted: Converted) -> str | None:
+    return _automation("events", value)
+
+
+def _actions_active(value: Any, converted: Converted) -> str | None:
+    return _automation("actions", value)
+
+
+def _automation(what: str, value: Any) -> str:
+    word = json.dumps(bool(value))
+    return (
+        f'kept by the server, not in its file: send {{"automation": {{"active": {{"{what}": {word}}}}}}} once'
+    )
+
+
 def _later(value: Any, converted: Converted) -> str | None:
     """Say nothing: `_encryption` looks at these together."""
 
@@ -203,6 +216,8 @@ def _later(value: Any, converted: Converted) -> str | None:
 _HANDLERS: Mapping[str, Callable[[Any, Converted], str | None]] = {
     "global.name": _name,
     "global.recordLength": _record_length,
+    "global.globalEventsActivated": _events_active,
+    "global.globalActionsActivated": _actions_active,
     "websocket.active": _active,
     "websocket.host_whitelist": _whitelist,
     "websocket.password": _password,

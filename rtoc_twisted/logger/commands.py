@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from ..command import Command, command, require, tagged
 from ..errors import BadValue, NotAvailable, RTOCError
-from ..interfaces import ICommandSource, IConnection, IEvents, IRecorder, IStorage
+from ..interfaces import IAutomation, ICommandSource, IConnection, IEvents, IRecorder, IStorage
 from ..model import Permission
 from ..wire.codec import check_value
 from ..wire.request import lenient
@@ -28,9 +28,8 @@ class LoggerCommands:
     """Answers `logger`: each call in it by a method, what none understands is echoed.
 
     counters: what the buffers of the server have counted; set_samplerate: lets the timers of all plugins run
-    at that rate, in Hz; reboot: runs the command that the
-    configuration names and fires with its exit code, None where a signal ended it; None where the
-    configuration names none.
+    at that rate, in Hz; automation: what `info` tells of; reboot: runs the command that the configuration
+    names and fires with its exit code, None where a signal ended it; None where the configuration names none.
     """
 
     def __init__(
@@ -47,6 +46,7 @@ class LoggerCommands:
         export_dir: Path,
         counters: Callable[[], Mapping[str, float]],
         set_samplerate: Callable[[float], None],
+        automation: IAutomation,
         reboot: Reboot | None = None,
     ) -> None:
         self._storage = storage
@@ -60,11 +60,12 @@ class LoggerCommands:
         self._export_dir = export_dir
         self._counters = counters
         self._set_samplerate = set_samplerate
+        self._automation = automation
         self._reboot = reboot
         self._calls: Mapping[str, tuple[Permission, Callable[[Any], Any]]] = {
             "clear": (Permission.CONTROL, self._clear),
             "resize": (Permission.CONTROL, self._resize),
-            "export": (Permission.CONTROL, self._export),
+            "export": (Permission.CONTROL, self.export),
             "backup": (Permission.CONTROL, self._backup),
             "postgresql": (Permission.CONTROL, lambda value: self._change("postgresql", value)),
             "tcp": (Permission.CONTROL, lambda value: self._change("tcp", value)),
@@ -98,7 +99,7 @@ class LoggerCommands:
             require(connection.account, permission, f"logger.{name}")
             answer[name] = yield call(value)
         # RTRemote reads info in every answer.
-        told = info(self._facts, self._storage, self._settings, self._counters())
+        told = info(self._facts, self._storage, self._settings, self._counters(), self._automation)
         return {"logger": {**answer, "info": told}}
 
     @inlineCallbacks
@@ -121,7 +122,8 @@ class LoggerCommands:
         return _when_done(self._settings.resize(length), True)
 
     @inlineCallbacks
-    def _export(self, wanted: Any) -> Any:
+    def export(self, wanted: Any) -> Any:
+        """Write what is recorded to [filename(, type)] below the export directory; fires with the answer."""
         if not isinstance(wanted, list) or len(wanted) > 2:
             return wanted
         if not wanted or not all(isinstance(element, str) for element in wanted):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..interfaces import IStorage
+from ..interfaces import IAutomation, IStorage
 from ..wire.codec import CODECS
 from .settings import Settings
 
@@ -64,9 +64,14 @@ def hello(facts: ServerFacts, now: float, permissions: list[str]) -> dict[str, A
 
 
 def info(
-    facts: ServerFacts, storage: IStorage, settings: Settings, counters: Mapping[str, float]
+    facts: ServerFacts,
+    storage: IStorage,
+    settings: Settings,
+    counters: Mapping[str, float],
+    automation: IAutomation,
 ) -> dict[str, Any]:
     """Return the value of `logger.info`, in the shape that RTRemote reads; `counters` are ours."""
+    active = automation.told()["active"]
     signals = storage.signals()
     length = settings.record_length()
     summaries = (storage.summary(signal.id) for signal in signals)
@@ -77,7 +82,7 @@ def info(
         "starttime": facts.started,
         "signal_memory": used,
         "signal_memory_limit": limit,
-        "userActions": [],
+        "userActions": list(automation.user_actions()),
         "counters": dict(counters),
         "config": {
             "global": {
@@ -85,8 +90,8 @@ def info(
                 "recordLength": length,
                 "name": facts.name,
                 "documentfolder": str(facts.state_dir),
-                "globalActionsActivated": False,
-                "globalEventsActivated": False,
+                "globalActionsActivated": bool(active["actions"]),
+                "globalEventsActivated": bool(active["events"]),
                 **settings.topic("global"),
             },
             "postgresql": settings.topic("postgresql"),

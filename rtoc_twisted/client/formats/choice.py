@@ -28,7 +28,7 @@ WRITERS: Mapping[str, Any] = {
     "parquet": parquet.ParquetWriter,
 }
 CONFIG = "config"
-"""What `format_of` calls RTOC's config.json."""
+"""What `format_of` calls RTOC's config.json, and JSON that is none of what it knows."""
 
 _LINE_KEYS = ("dname", "sname", "unit", "x", "y", "event")
 
