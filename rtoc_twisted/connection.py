@@ -36,6 +36,8 @@ POLICY_VIOLATION = 1008
 _BEFORE_LOGIN = 1 << 20
 # Requests with an id that may be under way at once; the next one waits.
 _AT_ONCE = 16
+# Time for messages that waited, until others have their turn.
+_TURN_SECONDS = 0.02
 
 
 class _LoginRefused(Exception):
@@ -138,10 +140,15 @@ class Connection:
         if self._working_off:
             return
         self._working_off = True
+        clock = self._house.clock
+        enough = clock.seconds() + _TURN_SECONDS
         try:
             self._say_ready()
             while self._inbox and not self._holds and not self._socket.congested:
                 self._handle(*self._inbox.popleft())
+                if self._inbox and clock.seconds() >= enough:
+                    self._holds += 1
+                    clock.callLater(0, self._go_on)
         finally:
             self._working_off = False
         if not self._inbox and not self._holds:

@@ -104,8 +104,13 @@ class OrdersTest(SynchronousTestCase):
             b"\xa1x",
             msgspec.msgpack.encode(["Nope"]),
             msgspec.msgpack.encode(["Ping", "x"]),
+            b"\x92\xa4Ping" + b"\x91" * 100_000,
         ):
             self.assertRaises(BadValue, orders.order_reader().feed, frame(wrong))
+
+    def test_what_is_nested_too_deeply_is_refused(self) -> None:
+        result = b"\x94\xa6Result\x01\xc3" + b"\x91" * 100_000
+        self.assertRaises(BadValue, orders.report_reader().feed, frame(result))
 
     def test_an_order_is_no_report(self) -> None:
         self.assertRaises(BadValue, orders.report_reader().feed, messages.pack(orders.Ping(1)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -658,6 +658,28 @@ class HoldTests(Base):
         self.assertEqual(client.heard()[1:], [SENT, SENT])
         self.assertFalse(client.socket.paused)
 
+    def test_others_have_their_turn_between_dear_messages(self) -> None:
+        for leaves in (False, True):
+            done: list[str] = []
+
+            def work(name: str, done: list[str] = done) -> None:
+                done.append(name)
+                # While it is worked off, no other call of the clock has its turn.
+                self.rooms.clock.rightNow += 0.05
+
+            self.rooms = house(sources=[Dear(work)])
+            client = self.rooms.connect()
+            client.socket.congested = True
+            for name in ("a", "b", "c"):
+                client.send({"dear": name})
+            client.socket.congested = False
+            client.connection.writable()
+            self.assertEqual((done, client.socket.paused), (["a"], True))
+            if leaves:
+                client.leave()
+            self.rooms.clock.advance(0)
+            self.assertEqual(done, ["a"] if leaves else ["a", "b", "c"])
+
     def test_it_stops_again_in_the_middle(self) -> None:
         client = self.build().connect()
         client.socket.congested = True
@@ -998,6 +1020,22 @@ class Patient:
         connection.tell({"progress": 0.5})
         self.undo = connection.when_ended(lambda: self.ended.append(name))
         return Deferred()
+
+
+@implementer(ICommandSource)
+class Dear:
+    """A command that takes its time."""
+
+    def __init__(self, work: Callable[[str], object]) -> None:
+        self._work = work
+
+    def commands(self) -> Iterable[Command]:
+        return tagged(self)
+
+    @command("dear", str, Permission.READ)
+    def dear(self, connection: IConnection, name: str) -> None:
+        """Work."""
+        self._work(name)
 
 
 class LongWorkTests(SynchronousTestCase):

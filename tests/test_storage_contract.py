@@ -128,6 +128,10 @@ class ContractTests:
         self.storage.append([2], [1.0], [1.0])
         self.assertEqual(self.storage.generation, seen[-1])
 
+    def test_a_key_that_is_longer_than_names_can_be_is_looked_up_at_once(self) -> None:
+        # With a look at each dot this takes minutes.
+        self.assertIsNone(self.storage.resolve("a." * 1_000_000))
+
     def test_a_key_with_dots_means_the_longest_device(self) -> None:
         names = [SignalName("a", "b.c"), SignalName("a.b", "c"), SignalName("a", "b"), SignalName("", ".x")]
         first, second, third, fourth = self.storage.add_signals(names)

@@ -97,5 +97,5 @@ class Reader(Generic[_M]):
         """
         try:
             return [self._decode(payload) for payload in self._splitter.feed(data)]
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise BadValue(f"no message: {error}") from None

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from ..errors import TooLarge
 from ..model import FloatColumn, Signal, SignalName, SignalSummary
+from ..wire.batch import MAX_NAME
 
 IdColumn = NDArray[np.uint32]
 
 SETTLE_AT = 65_536
 """Values that may wait to be summed up before somebody asks for a summary."""
 
+_LONGEST_KEY = 2 * MAX_NAME + 1
 _SMALL = 1 << 16
 _LOOK_AHEAD = 4096
 _NAN = float("nan")
@@ -94,6 +96,9 @@ class Catalog:
 
     def resolve(self, key: str) -> Signal | None:
         """Return the signal of a sigKey; the longest device name that makes it a signal wins."""
+        if len(key) > _LONGEST_KEY:
+            # Each dot of it costs the length of the key.
+            return None
         dot = key.rfind(".")
         while dot >= 0:
             signal = self.by_name.get(SignalName(key[:dot], key[dot + 1 :]))
