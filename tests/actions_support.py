@@ -36,7 +36,7 @@ class FakeScript:
     def __init__(self, process: FakeProcess, number: int, child: Any) -> None:
         self._process = process
         self._number = number
-        self._child = child
+        self.child = child
         self._host = messages.childs_reader()
         self._own = messages.child_reader()
         self._waiting: deque[Message] = deque()
@@ -58,11 +58,11 @@ class FakeScript:
             self._tell(self._waiting.popleft())
         if self._over and not self.held:
             self._over = False
-            self._child.hung_up()
+            self.child.hung_up()
 
     def close(self) -> None:
         self.closed = True
-        self._child.hung_up()
+        self.child.hung_up()
 
     # What the test has it do.
 
@@ -87,9 +87,9 @@ class FakeScript:
 
     def _tell(self, message: Message) -> None:
         frame = pack(message)
-        self._child.came(len(frame))
+        self.child.came(len(frame))
         for heard in self._host.feed(frame):
-            self._child.heard(heard)
+            self.child.heard(heard)
 
     def ask(self, what: str, *args: Any) -> messages.Reply | None:
         """Ask; return the answer, None while there is none."""
@@ -120,7 +120,7 @@ class FakeScript:
         if self.held:
             self._over = True
         else:
-            self._child.hung_up()
+            self.child.hung_up()
 
     def done(self, kind: str = "none", data: Any = None) -> None:
         """Come to an end."""
@@ -134,7 +134,7 @@ class FakeScript:
 
     def babble(self) -> None:
         """Send what is no message."""
-        self._child.nonsense("no message: it is not")
+        self.child.nonsense("no message: it is not")
 
 
 class FakeProcess:

@@ -168,7 +168,7 @@ class Bench:
         if gently:
             self.automation.stop()
         else:
-            for call in self.clock.getDelayedCalls():
+            for call in list(self.clock.getDelayedCalls()):
                 call.cancel()
         self.clock.advance(seconds)
         self.begin()

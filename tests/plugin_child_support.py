@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from rtoc_twisted.box.messages import Message, Samples, pack
 from rtoc_twisted.plugins.orders import Failed, Init, Report, Start, Started, report_reader
+from tests.process_support import environment
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 30.0
@@ -71,9 +72,9 @@ class Child:
             (os.POSIX_SPAWN_DUP2, reports, 4),
         ]
         paths = [str(ROOT), str(path.parent)] if module else [str(ROOT)]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        environ = environment({"PYTHONPATH": os.pathsep.join(paths)})
         command = [sys.executable, "-m", "rtoc_twisted.plugins.child"]
-        self.pid = os.posix_spawn(sys.executable, command, environment, file_actions=actions, setpgroup=0)
+        self.pid = os.posix_spawn(sys.executable, command, environ, file_actions=actions, setpgroup=0)
         self.group = self.pid
         os.close(orders)
         os.close(reports)

@@ -30,11 +30,14 @@ LOOPBACK = ("--interface", "127.0.0.1", "--port", "0")
 PATIENCE = 60.0
 """Seconds after which a test gives up on what must happen; nothing waits this long when all is well."""
 
-_OTHERS = re.compile("RTOC_|NOTIFY_SOCKET|WATCHDOG_|LISTEN_|STATE_DIRECTORY|PYTHONPATH")
+_OTHERS = re.compile(
+    "RTOC_|NOTIFY_SOCKET|WATCHDOG_|LISTEN_|STATE_DIRECTORY|PYTHONPATH|PYTHONDONTWRITEBYTECODE"
+)
+"""What would configure a server, or have each process compile all of it again."""
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return this process's environment without what would configure a server, and with `more`."""
+    """Return this process's environment for another one, and with `more`."""
     kept = {name: value for name, value in os.environ.items() if not _OTHERS.match(name)}
     return kept | {"PYTHONPATH": str(ROOT)} | dict(more or {})
 

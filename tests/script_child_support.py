@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from rtoc_twisted.automation.actions.process import ARGUMENTS
 from rtoc_twisted.automation.scripts.link import Link
 from rtoc_twisted.automation.scripts.messages import (
     Ask,
@@ -38,6 +39,12 @@ from rtoc_twisted.box.messages import Message, Plot, Samples, pack
 from tests.process_support import PATIENCE, environment
 
 CLOCK = 1_600_000_000.0
+BARE = (
+    *(sys.executable, "-P", "-c"),
+    "import sys; sys.modules['scipy'] = None\nfrom rtoc_twisted.automation.scripts.mother import main; main()",
+)
+"""A mother without scipy, which takes four fifths of the time that she needs to start."""
+
 Columns = tuple[Sequence[float], Sequence[float]]
 
 
@@ -187,10 +194,9 @@ def play(source: str, server: Server | None = None, stop_after: int | None = Non
 class Mother:
     """A real mother of processes, and the host's side of her connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: Sequence[str] = BARE) -> None:
         self._host, hers = socket.socketpair()
         self._host.settimeout(PATIENCE)
-        command = [sys.executable, "-P", "-m", "rtoc_twisted.automation.scripts.mother"]
         with hers:
             self.pid = os.posix_spawn(
                 command[0], command, environment(), file_actions=[(os.POSIX_SPAWN_DUP2, hers.fileno(), 3)]
@@ -311,5 +317,5 @@ _mothers: list[Mother] = []
 def shared_mother() -> Mother:
     """Return a mother for all tests that leave her alive; she ends with the process of the tests."""
     if not _mothers:
-        _mothers.append(Mother())
+        _mothers.append(Mother(ARGUMENTS))
     return _mothers[0]

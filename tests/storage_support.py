@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,12 @@ from rtoc_twisted.storage.sqlite import SqliteStorage
 
 unhurried = settings(deadline=None, database=None, derandomize=True)
 """Settings of hypothesis: the same examples in every run, however slow the machine."""
+
+
+def examples(count: int) -> settings:
+    """Return such settings for so many examples; DEEP=20 in the environment means twenty times as many."""
+    return settings(unhurried, max_examples=count * int(os.environ.get("DEEP", "1")))
+
 
 FULL = "database or disk is full"
 BROKEN = "disk I/O error"

@@ -48,6 +48,11 @@ class EffectsCase(SynchronousTestCase):
 class AskTests(EffectsCase):
     """Questions."""
 
+    def test_what_is_too_long_for_a_name_is_not_looked_for(self) -> None:
+        for what in ("look", "latest", "samples", "get", "set", "call"):
+            self.assertIn("characters are too many", self.refused(what, "Dev." * 400, "A", 1))
+            self.assertIn("characters are too many", self.refused(what, "Dev", ".A" * 501, 1))
+
     def test_look(self) -> None:
         self.stage.append([1, 2], unit="V")
         self.stage.append([1], "level", "Gen")
@@ -234,6 +239,10 @@ class DryTests(EffectsCase):
     """A dry run does nothing, and reads what there would be."""
 
     dry = True
+
+    def test_what_is_no_name_is_refused(self) -> None:
+        for what in ("look", "latest", "samples", "get", "set", "call"):
+            self.assertIn("wrong arguments", self.refused(what, ["Gen"], {"level": 1}))
 
     def test_nothing_is_done(self) -> None:
         self.stage.append([1, 2], "Old")

@@ -14,10 +14,12 @@ from twisted.trial.unittest import TestCase
 
 from rtoc_twisted.automation.actions import Outcome, ScriptPolicy, spawn
 from rtoc_twisted.automation.actions.mother import Mother
+from rtoc_twisted.automation.actions.process import ARGUMENTS
 from rtoc_twisted.automation.chain import Link
 from rtoc_twisted.box.environment import environment
 from rtoc_twisted.model import Selector
 from tests.actions_support import Heard, Stage
+from tests.script_child_support import BARE
 
 
 class Waiting(Heard):
@@ -39,9 +41,10 @@ class ProcessCase(TestCase):
 
     timeout = 120
     policy = ScriptPolicy()
+    mother = BARE
 
     def setUp(self) -> None:
-        launch = spawn(reactor, environment(os.environ))
+        launch = spawn(reactor, environment(os.environ), self.mother)
         self.mothers: list[Any] = []
 
         def launched(owner: Any) -> Any:
@@ -61,8 +64,10 @@ class ProcessCase(TestCase):
         return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
-class LanguageTests(ProcessCase):
-    """The constructs of RTOC's scripts (protocol section 11)."""
+class LibraryTests(ProcessCase):
+    """The functions of RTOC's scripts (protocol section 11), those that need scipy too."""
+
+    mother = ARGUMENTS
 
     @inlineCallbacks
     def test_library_functions_take_a_signal_given_as_one_name(self) -> Any:
@@ -79,15 +84,21 @@ class LanguageTests(ProcessCase):
             "x, y = rtoc.diff(Dev.A)\n"
             "print(y.tolist())\n"
             "print(rtoc.mean(Dev.A, 2))\n"
+            "x, y, p = rtoc.lsfit(Dev.A, lambda x, a: a * x ** 2)\n"
+            "print(p.round(9).tolist())\n"
             "plot(*rtoc.diff(Dev.A), 'Slope', 'Dev', 'V/s')\n"
         )
         self.assertEqual(outcome.error, "")
         lines = outcome.output.splitlines()
         self.assertEqual(lines[:2], ["11 0.5", "12 12"])
         self.assertEqual(
-            lines[2:], ["True", "[1.0, 2.0, 3.0, 4.0] 1.667", "[1.0, 3.0, 5.0, 7.0, 9.0]", "20.5"]
+            lines[2:], ["True", "[1.0, 2.0, 3.0, 4.0] 1.667", "[1.0, 3.0, 5.0, 7.0, 9.0]", "20.5", "[1.0]"]
         )
         self.assertEqual(self.stage.samples("Slope"), [1, 3, 5, 7, 9])
+
+
+class LanguageTests(ProcessCase):
+    """The constructs of RTOC's scripts (protocol section 11)."""
 
     @inlineCallbacks
     def test_pid_loop_keeps_its_integral_in_a_global(self) -> Any:
@@ -252,13 +263,30 @@ class EndTests(ProcessCase):
         self.assertEqual(descriptors(), before)
 
 
+HOSTILE = """
+from rtoc_twisted.automation.scripts import child, mother
+from rtoc_twisted.automation.scripts.messages import Ask
+from rtoc_twisted.box.messages import pack
+import os, time
+
+def live(connection, parent, modules):
+    for number in range(1000):
+        os.write(connection, pack(Ask(number, "samples", ["Dev", "A"])))
+    time.sleep(60)
+
+child.live = live
+mother.main()
+"""
+"""A mother whose processes ask again and again, and never read an answer."""
+
+
 class MotherTests(ProcessCase):
     """Mothers that are none."""
 
     def bear(self, *arguments: str) -> Deferred[Outcome]:
         """Run a script in what is started by these arguments."""
         launch = spawn(reactor, environment(os.environ), arguments)
-        self.stage = Stage(Path(self.mktemp()).absolute(), launch=launch, clock=reactor)
+        self.stage = Stage(Path(self.mktemp()).absolute(), launch=launch, clock=reactor, policy=self.policy)
         self.addCleanup(self.stage.actions.close)
         return self.run_script("pass")
 
@@ -278,6 +306,20 @@ class MotherTests(ProcessCase):
         babble = "import os, time; os.write(3, bytes([255] * 100)); time.sleep(60)"
         outcome = yield self.bear(sys.executable, "-c", babble)
         self.assertIn("it sent what is no message", outcome.error)
+
+    @inlineCallbacks
+    def test_what_reads_no_answers_gets_few(self) -> Any:
+        self.policy = ScriptPolicy(seconds=1.0)
+        running = self.bear(sys.executable, "-c", HOSTILE)
+        self.stage.append([0.0] * 1000)
+        read = self.stage.storage.read
+        reads: list[Any] = []
+        self.stage.storage.read = lambda wanted: reads.append(wanted) or read(wanted)  # type: ignore
+        outcome = yield running
+        self.assertIn("stopped after 1 s", outcome.error)
+        # What the system takes of 16 kB each, and a little.
+        self.assertLess(len(reads), 200)
+        self.assertGreater(len(reads), 1)
 
     @inlineCallbacks
     def test_what_prints_is_logged_in_lines(self) -> Any:

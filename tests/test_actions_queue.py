@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import provider
 
 from rtoc_twisted.automation.actions import ScriptPolicy
 from rtoc_twisted.automation.scripts import messages
@@ -106,6 +108,23 @@ class QueueTests(QueueCase):
         self.assertEqual((told[0]["ok"], told[0]["error"], told[0]["chain"]), (False, "oh", "c0ffee"))
         counters = self.stage.actions.counters()
         self.assertEqual((counters["actions_running"], counters["actions_failed"]), (1, 1))
+
+    def test_failures_are_logged_when_they_are_news(self) -> None:
+        events: list[LogEvent] = []
+        observe = provider(ILogObserver)(lambda event: events.append(event))
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        for error in ("KeyError: 1", "KeyError: 2", "TypeError: 3", "", "", "TypeError: 4"):
+            self.stage.run()
+            if error:
+                self.stage.script.fail(f"line 1: x\n{error}")
+            else:
+                self.stage.script.done()
+        formats = [str(event.get("log_format")) for event in events]
+        told = [text for text in formats if text.startswith("action {name}")]
+        failed, again = "action {name} failed: {error}", "action {name} works again"
+        self.assertEqual(told, [failed, failed, again, failed])
+        self.assertEqual(self.stage.actions.counters()["actions_failed"], 4)
 
 
 class MotherTests(QueueCase):

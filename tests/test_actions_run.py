@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from rtoc_twisted.automation.scripts import messages
+from rtoc_twisted.automation.scripts.effects import PRINTED
 from rtoc_twisted.box.messages import Event as Raised
 from rtoc_twisted.box.messages import Samples
 from rtoc_twisted.model import Event, SignalName
@@ -95,10 +96,16 @@ class CourseTests(RunCase):
 
     def test_long_output_is_cut(self) -> None:
         outcomes = self.stage.run()
-        self.stage.script.say(messages.Printed("x" * 65_000), messages.Printed("y" * 1000))
+        self.stage.script.say(messages.Printed("x" * 65_000), messages.Printed("y" * 1464))
         self.stage.script.done()
         self.assertTrue(outcomes[0].output.endswith("y\n[464 further letters]"))
-        self.assertEqual(outcomes[0].output.count("x") + outcomes[0].output.count("y"), 65_536)
+        self.assertEqual(outcomes[0].output.count("x") + outcomes[0].output.count("y"), 66_000)
+
+    def test_all_that_a_script_may_print_has_room_with_what_it_says_of_the_rest(self) -> None:
+        outcomes = self.stage.run()
+        self.stage.script.say(messages.Printed("x" * PRINTED), messages.Printed("\n... 9934464 letters more"))
+        self.stage.script.done()
+        self.assertTrue(outcomes[0].output.endswith("9934464 letters more"))
 
     def test_process_that_stays_after_its_end_is_killed(self) -> None:
         outcomes = self.stage.run()
@@ -243,6 +250,26 @@ class FlowTests(RunCase):
             script.ask("latest", "Dev", "A")
         late.callback((True, 1))
         self.assertIsNotNone(script.reply(3001))
+
+    def test_script_that_does_not_read_its_answers_gets_no_more(self) -> None:
+        outcomes = self.stage.run()
+        script = self.stage.script
+        self.stage.append([1.0])
+        run: Any = script.child
+        run.unread(True)
+        self.assertIsNone(script.ask("latest", "Dev", "A"))
+        self.assertTrue(script.held)
+        run.unread(False)
+        self.assertIsNotNone(script.reply(1))
+        self.assertFalse(script.held)
+        run.unread(True)
+        script.ask("set", "Gen", "level", 2.0)
+        script.stream(5)
+        script.done()
+        self.assertTrue(outcomes[0].ok)
+        self.assertEqual(self.stage.samples("A"), [1, 5])
+        # Nobody waited for that any more.
+        self.assertEqual(self.stage.plugins.done, [])
 
     def test_killed_script_does_not_wait_for_its_answer(self) -> None:
         outcomes = self.stage.run()

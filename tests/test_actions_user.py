@@ -106,8 +106,10 @@ class ShelfTests(SynchronousTestCase):
     def test_what_is_no_file_is_refused(self) -> None:
         os.mkfifo(self.first / "pipe")
         (self.first / "directory").mkdir()
-        for name in ("pipe", "directory"):
+        before = sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208  numbers are all
+        for name in ("pipe", "directory", "."):
             self.assertRaises(BadValue, self.shelf.read, name)
+        self.assertEqual(sorted(os.listdir("/proc/self/fd")), before)  # noqa: PTH208
 
     def test_large_file_is_refused(self) -> None:
         with (self.first / "large").open("wb") as file:

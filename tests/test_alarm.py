@@ -70,10 +70,16 @@ class Triggers(SynchronousTestCase):
             self.assertEqual(fired(one.step(False, None, NOW + 4)), False, trigger)
 
     def test_repeats(self) -> None:
-        """How many equal evaluations can change anything."""
+        """How many equal evaluations can change anything, and when each of them fires."""
         self.assertEqual(alarm().repeats, 1)
         self.assertEqual(alarm(nOfM=[2, 5]).repeats, 5)
-        self.assertEqual(alarm(nOfM=[2, 5], trigger="true").repeats, 0)
+        for trigger, on in (("true", True), ("false", False), ("rising", None)):
+            one = alarm(trigger=trigger)
+            for holds in (True, False):
+                one.step(holds, None, NOW)
+                self.assertEqual(one.restless, holds is on, trigger)
+            one.suppress(NOW, "anna")
+            self.assertFalse(one.restless)
 
     def test_levels_by_timers(self) -> None:
         """A timer that brings the level about counts as an evaluation, one that does not, not."""

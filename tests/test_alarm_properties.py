@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -15,7 +15,7 @@ from rtoc_twisted.automation.alarm import Alarm, Change, ChangeKind
 from rtoc_twisted.automation.rule import EventRule
 from rtoc_twisted.automation.trigger import Trigger
 from rtoc_twisted.errors import BadValue
-from tests.storage_support import unhurried
+from tests.storage_support import examples
 
 # A Saturday evening in Berlin, before the night in which summer time ends.
 START = 1_792_864_800.0
@@ -80,7 +80,7 @@ deeds = (
 )
 waits = st.sampled_from([0.0, 0.25, 1.0, 10.0, 300.0, 3600.0, 30_000.0])
 lives = st.lists(st.tuples(deeds | steps, waits, st.booleans()), max_size=40)
-many = settings(unhurried, max_examples=150)
+many = examples(80)
 
 
 def does(alarm: Alarm, deed: Deed, now: float) -> Sequence[Change] | None:

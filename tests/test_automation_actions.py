@@ -226,13 +226,13 @@ class AlarmTest(SynchronousTestCase):
     def test_acknowledge(self) -> None:
         self.bench.send("Dev.A", 2.0, 0.0, 2.0)
         both = [(note["active"], note["acknowledged"]) for note in self.noted()]
-        self.assertEqual(both, [(True, False), (True, False)])
+        self.assertEqual(both, [(False, False), (True, False)])
         told = self.change("acknowledge", comment="seen")
         self.assertEqual(
             (told["acknowledged"], told["acknowledgedBy"], told["comment"]), (True, "anna", "seen")
         )
         first, second = self.noted()
-        self.assertFalse(first["acknowledged"])
+        self.assertEqual(first, {**second, "active": False})
         self.assertEqual(
             second,
             {

@@ -297,7 +297,8 @@ class FailureTests(CommandCase):
             ("removeEvent", ["E"], "removeEvent: Expected `str`"),
             ("active", True, "active: Expected `object`"),
             ("reset", ["E", 1], "reset[1]: Expected `str`"),
-            ("acknowledge", 5, "acknowledge: Expected `object`"),
+            ("acknowledge", 5, "acknowledge: expected a name, or an object with one"),
+            ("acknowledge", "x" * 201, "acknowledge.name: Expected `str` of length <= 200"),
             ("acknowledge", {"comment": "x"}, "acknowledge: Object missing required field `name`"),
             (
                 "acknowledge",
@@ -309,7 +310,7 @@ class FailureTests(CommandCase):
             ("shelve", {"name": "E", "seconds": -1}, "shelve.seconds: Expected `float` >= 0"),
             ("shelve", {"name": "E", "seconds": float("inf")}, "shelve.seconds: expected a finite number"),
             ("testEvent", {"name": "E", "force": 1}, "testEvent.force: Expected `bool`"),
-            ("testAction", None, "testAction: Expected `object`"),
+            ("testAction", None, "testAction: expected a name"),
             ("stopAction", 1, "stopAction: Expected `str`"),
             ("backtest", {"event": 5}, "backtest.event: Expected `str | object`"),
             ("backtest", {"event": "E", "from": "x"}, "backtest.from: Expected `float | null`"),

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.process_support import PATIENCE, Child, ProcessCase, ask, client
 
-HOLD = 4.0
+HOLD = 3.0
 """Seconds of the hold time: some starts of a server on a slow machine."""
 
 RULE = {"name": "long", "cond": "Dev.A.latest > 1", "for": HOLD, "id": "evA"}

@@ -232,6 +232,16 @@ ESCAPES = {
         "(" * MEGABYTE,
         "1 or " * (MEGABYTE // 5) + "1",
         "\n" * MEGABYTE,
+        'signal("' + "D." * 2_000 + '")',
+    ],
+    "parts": [
+        "+".join(["1"] * 40) + " or 1" * 1_900,
+        "min(" + "1," * 1_900 + "1)",
+        "1" + "<1" * 1_900,
+        " or ".join(["any(D.A.y)"] * 33),
+        " or ".join(["np.mean(D.A.y + D.B.y) > 0"] * 17),
+        "np.any(np.fmod(D.A.y, D.B.y))",
+        "any(D.A.y > " + "min(" * 9 + "D.B.y, 1" + ", D.A.y * 2, -D.A.y) % 2" * 9 + ") or 1 > 0" * 40,
     ],
 }
 
@@ -269,6 +279,11 @@ class EscapeTest(SynchronousTestCase):
     def test_length(self) -> None:
         self.refused("length")
 
+    def test_parts(self) -> None:
+        self.refused("parts")
+        parse(" or ".join([f"np.mean(D.A{number}.y) > 0" for number in range(32)]))
+        parse(" or ".join(["D.A.latest > 0"] * 300))
+
     def test_names_in_quotes_are_only_names(self) -> None:
         for name in (
             "Dev.__class__",
@@ -303,9 +318,9 @@ class EffortTest(SynchronousTestCase):
         y = np.random.default_rng(5).random(100_000)
         for text in [
             "np.sum(Dev.A.y[::-1] * Dev.A.y[::-1])",
-            "np.sum(" + " + ".join(["Dev.A.y"] * 40) + ")",
-            "np.sum(" + "np.cumsum(" * 40 + "Dev.A.y" + ")" * 41,
-            "np.any(" + " ** ".join(["Dev.A.y"] * 40) + ")",
+            "np.sum(" + " + ".join(["Dev.A.y"] * 30) + ")",
+            "np.sum(" + "np.cumsum(" * 30 + "Dev.A.y" + ")" * 31,
+            "np.any(" + " ** ".join(["Dev.A.y"] * 30) + ")",
             "np.nanmedian(np.where(Dev.A.y > 0.5, Dev.A.y, np.nan))",
             "np.percentile(Dev.A.y, 30) + np.trapezoid(Dev.A.y, Dev.A.y)",
         ]:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -15,7 +15,7 @@ from rtoc_twisted.automation.conditions import Condition, EvaluationFailed, Unkn
 from rtoc_twisted.automation.conditions.language import FUNCTIONS
 from rtoc_twisted.errors import BadValue
 
-from .storage_support import unhurried
+from .storage_support import examples
 
 SIGNALS = ("A", "B", "C")
 EDGES = [0.0, -0.0, 1.0, -1.0, 0.5, 2.0, -3.0, 1e-320, 1e200, -1e308, math.inf, -math.inf, math.nan]
@@ -84,7 +84,7 @@ def answer(condition: Condition, values: Any, clock: float) -> bool | None:
 class AgreementTest(SynchronousTestCase):
     """The ways to ask agree."""
 
-    @settings(unhurried, max_examples=400)
+    @examples(150)
     @given(conditions(VIEWS, calls=True), ROWS)
     def test_columns_and_single_evaluations(self, text: str, rows: list[tuple[float, ...]]) -> None:
         condition = parse(text)
@@ -97,7 +97,7 @@ class AgreementTest(SynchronousTestCase):
         self.assertEqual(told, one_by_one, text)
         self.assertFalse(np.any(holds & failed))
 
-    @settings(unhurried, max_examples=250)
+    @examples(100)
     @given(conditions(LATEST, calls=False), ROWS)
     def test_python(self, text: str, rows: list[tuple[float, ...]]) -> None:
         condition = parse(text)
@@ -235,7 +235,7 @@ class AnyTextTest(SynchronousTestCase):
     VALUES = st.sampled_from([None, 0.0, 1.0, -2.5, math.nan, math.inf])
     ARRAYS = st.lists(NUMBERS, max_size=4).map(np.array)
 
-    @settings(unhurried, max_examples=400)
+    @examples(250)
     @given(st.one_of(st.text(max_size=40), st.lists(WORDS, max_size=12).map("".join)), st.data())
     def test_refused_or_evaluated(self, text: str, data: st.DataObject) -> None:
         try:

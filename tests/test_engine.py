@@ -174,6 +174,22 @@ class EngineTest(SynchronousTestCase):
         self.bench.recorder.append(Samples(short, [2.0], [7.0]))
         self.assertEqual(self.bench.events(), ["dots"])
 
+    def test_order_of_rules(self) -> None:
+        """As they were set first, whatever happens to them later."""
+        for name in "zam":
+            self.bench.rule(name, "Dev.A.latest > 1")
+        for cond, active in (
+            ("Dev.A.latest > 1", False),
+            ("Dev.A.latest > 1", True),
+            ("Dev.A.latest > 0", True),
+        ):
+            self.bench.rule("z", cond, active=active)
+        self.bench.send("Dev.A", 2.0)
+        self.assertEqual(self.bench.events(), ["z", "a", "m"])
+        self.bench.restart()
+        self.bench.send("Dev.A", 0.0, 2.0)
+        self.assertEqual(self.bench.events(), ["z", "a", "m"])
+
     def test_hysteresis(self) -> None:
         self.bench.rule("hot", "T.now.latest > 20", off="T.now.latest < 18", trigger="both")
         fired = []
@@ -251,6 +267,20 @@ class EngineTest(SynchronousTestCase):
         self.bench.clock.pump([1.0] * 100)
         self.assertEqual(len(told := self.bench.events()), 1, told)
         self.assertIn("47", told[0])
+
+    def test_a_rule_that_is_set_again_in_a_storm(self) -> None:
+        """It is the same storm: told once, and no event more."""
+        found = []
+        for text in ("a", "b", "c"):
+            self.bench.rule("big", "Dev.A.latest >= 2", trigger="true", perMinute=3, text=text)
+            self.bench.send("Dev.A", *[2.0] * 10)
+            found.append(len(self.bench.events()))
+        self.assertEqual(found, [4, 0, 0])
+        self.bench.clock.pump([1.0] * 100)
+        self.assertIn("27", self.bench.events()[0])
+        for number, by in ((1, "rule"), (4, "brake")):
+            (cause,) = self.successResultOf(self.bench.automation.why(number)) or ()
+            self.assertEqual((cause["by"], cause["rule"]), (by, "big"))
 
     def test_an_event_that_cannot_be_raised(self) -> None:
         """Where there is no room for its signal the others go on."""
@@ -409,6 +439,13 @@ class ParameterTest(SynchronousTestCase):
         self.bench.rule("high", "Gen.level > 1", trigger="true")
         found = [self.change(value) for value in (1, 2, 2, True, "3", 3.5, [4])]
         self.assertEqual(found, [[], ["high"], [], [], [], ["high"], []])
+        nan = float("nan")
+        evaluations = []
+        for value in (nan, nan, nan, 1.0):
+            self.change(value)
+            evaluations.append(self.bench.automation.counters()["rule_evaluations"])
+        self.assertEqual([each - evaluations[0] for each in evaluations], [0, 0, 0, 1])
+        self.change([4])
         self.assertEqual(self.bench.observer.heard[:2], ["plugins", "plugins"])
         self.assertIn("Gen.level", self.bench.told("high")["problem"])
 

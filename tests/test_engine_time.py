@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from rtoc_twisted.interfaces import ICommit
 from tests.doubles import sqlite_storage
 from tests.engine_support import EPOCH, Bench
+from tests.storage_support import unhurried
 
 
 class HoldTest(SynchronousTestCase):
@@ -65,6 +71,24 @@ class HoldTest(SynchronousTestCase):
         self.assertEqual(self.pass_by(60), [])
         self.bench.on()
         self.assertEqual(self.pass_by(1), ["long"])
+
+    def test_switched_off_over_a_restart(self) -> None:
+        """What came while rules were off counts from then on, whatever happened to the server."""
+        for gently in (True, False):
+            for value, told in ((0.0, []), (2.0, ["long"])):
+                self.bench = Bench()
+                self.bench.on()
+                self.bench.rule("long", "Dev.A.latest > 1", **{"for": 10})
+                self.bench.send("Dev.A", 2.0)
+                self.bench.clock.advance(5)
+                self.bench.on(events=False)
+                self.bench.send("Dev.A", value)
+                self.bench.restart(60, gently)
+                self.bench.restart(60, gently)
+                self.bench.on()
+                self.bench.clock.advance(0.1)
+                self.assertEqual(self.bench.events(), told, (gently, value))
+                self.assertIsNone(self.bench.told("long")["waiting"])
 
     def test_set_again(self) -> None:
         """A rule that only says it otherwise goes on; another condition begins anew."""
@@ -229,6 +253,27 @@ class WallTest(SynchronousTestCase):
         self.bench.clock.pump([1.0, 1.0])
         self.assertEqual(self.bench.events(), ["dead"])
 
+    def test_a_machine_without_a_clock(self) -> None:
+        """It starts a day ago, until somebody tells it the time: nothing waits a day longer for that."""
+        self.bench.rule("dead", "nodata(Dev.A, 60)")
+        self.bench.rule("long", "Dev.A.latest > 1", **{"for": 600})
+        self.bench.rule("big", "Dev.A.latest > 1", text="hidden")
+        self.bench.automation.change_alarm("shelve", "big", "anna", seconds=900.0)
+        self.bench.send("Dev.A", 2.0)
+        self.bench.clock.advance(10)
+        self.bench.ahead -= 86400.0
+        self.bench.restart(5, gently=False)
+        since = self.bench.told("long")["due"] - self.bench.wall()
+        self.assertTrue(0 < since <= 600, since)
+        self.bench.clock.advance(5)
+        self.bench.ahead += 86400.0
+        found = []
+        for minute in range(20):
+            self.bench.clock.pump([1.0] * 60)
+            found += [(text, minute) for text in self.bench.events()]
+        self.assertEqual([text for text, _ in found], ["dead", "long", "hidden"])
+        self.assertLessEqual([minute for _, minute in found], [1, 9, 14])
+
     def test_a_slow_drift_is_none(self) -> None:
         """A clock that is led back gently is followed."""
         self.bench.rule("open", "True", schedule=[{"from": "14:40", "to": "15:00"}], zone="UTC")
@@ -329,3 +374,49 @@ class DiskTest(SynchronousTestCase):
     def written(self) -> int:
         """Return how many documents were written since the store was opened."""
         return len(self.documents)
+
+
+class CommitTest(SynchronousTestCase):
+    """A kill -9 leaves what the newest commit holds: the events, and the alarm that they left behind."""
+
+    @settings(unhurried, max_examples=40)
+    @given(
+        st.sampled_from([{}, {"for": 1}, {"nOfM": [2, 3]}, {"off": "Dev.A.latest < 1"}]),
+        st.lists(
+            st.tuples(
+                st.lists(st.sampled_from([0.0, 1.5, 3.0]), max_size=4), st.sampled_from([0.0, 0.03, 0.7, 2.0])
+            ),
+            max_size=12,
+        ),
+    )
+    def test_an_event_and_its_alarm_are_one(
+        self, fields: dict[str, Any], life: list[tuple[list[float], float]]
+    ) -> None:
+        """Each change raises an event: after an odd number of these the alarm is active, in every commit."""
+        directory = Path(self.mktemp())
+        directory.mkdir(parents=True)
+        clock = Clock()
+        bench = Bench(sqlite_storage(directory, clock), clock)
+        bench.rule("both", "Dev.A.latest > 2", trigger="both", perMinute=0, ack=True, **fields)
+        bench.on()
+        for values, wait in life:
+            if values:
+                bench.send("Dev.A", *values)
+            clock.advance(0)
+            self.check(directory)
+            clock.advance(wait)
+            clock.advance(0)
+            self.check(directory)
+        bench.automation.stop()
+        bench.storage.close()
+        clock.advance(0)
+
+    def check(self, directory: Path) -> None:
+        with closing(sqlite3.connect(next(directory.glob("*.sqlite")))) as sql:
+            (events,) = sql.execute("SELECT COUNT(*) FROM events").fetchone()
+            row = sql.execute("SELECT value FROM documents WHERE key = 'automation/state/both'").fetchone()
+            noted = sql.execute("SELECT alarm FROM notes ORDER BY event_id DESC LIMIT 1").fetchone()
+        active = bool(row) and json.loads(row[0])["alarm"].get("active", False)
+        self.assertEqual(active, bool(events % 2))
+        if noted:
+            self.assertEqual(json.loads(noted[0])["active"], active)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,6 +99,25 @@ class TimersTest(SynchronousTestCase):
         self.timers.shift(170.0 - 3e7)
         self.clock.advance(0.001)
         self.assertEqual(self.woken[-1][1], ["year"])
+
+    def test_the_clock_is_set_while_nothing_is_due(self) -> None:
+        """The call that was to come is of the time before: what is due earlier does not wait for it."""
+        self.timers.at("gone", 50.0)
+        self.timers.drop("gone")
+        for jump in (1e6, -1e6):
+            self.timers.shift(jump)
+        self.timers.at("key", 10.0)
+        self.clock.pump([10.0])
+        self.assertEqual(self.woken, [(10.0, ["key"])])
+
+    def test_what_was_dropped_is_forgotten(self) -> None:
+        """A rule that is set again and again, for a time far away, leaves nothing behind."""
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for count in range(20_000):
+            self.timers.at("key", 1e8 + count)
+            self.timers.drop("key")
+        self.assertLess(tracemalloc.get_traced_memory()[0], 100_000)
 
     def test_stop(self) -> None:
         self.timers.at("key", 5.0)

@@ -40,6 +40,7 @@ class RulesServer(ExactServer):
         self.events_set: dict[str, Any] = {}
         self.actions: dict[str, Any] = {}
         self.scripts: dict[str, Any] = {}
+        self.active = {"events": True, "actions": True}
         self.calls: list[str] = []
         self._refused = refused
 
@@ -56,8 +57,8 @@ class RulesServer(ExactServer):
                     errors = [{"key": "automation", "code": "bad-value", "message": message}]
                     return {"error": True, "errors": errors}
                 kept[key][fields["name"]] = {it: value for it, value in fields.items() if it != "name"}
-        active = {"events": False, "actions": False}
-        told: dict[str, Any] = {"events": self.events_set, "actions": self.actions, "active": active}
+        self.active.update(calls.get("active", {}))
+        told: dict[str, Any] = {"events": self.events_set, "actions": self.actions, "active": self.active}
         if "userActions" in calls:
             told["userActions"] = {name: entry["script"] for name, entry in self.scripts.items()}
         return {"automation": told}
@@ -77,7 +78,8 @@ class RulesCase(SynchronousTestCase):
     def put(self, name: str, document: Any) -> str:
         path = self.directory / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(document if isinstance(document, str) else json.dumps(document))
+        text = document if isinstance(document, str | bytes) else json.dumps(document)
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
         return str(path)
 
 
@@ -100,6 +102,16 @@ class FileTests(RulesCase):
             told = json.loads(out)
             self.assertEqual((told["events"], told["there already"]), counts)
         self.assertEqual(server.calls, ["big", "x"])
+
+    def test_what_is_switched_off_is_told(self) -> None:
+        server = self.serve()
+        server.active = {"events": False, "actions": False}
+        code, _, err = run_rtoc(
+            server.url, "import", self.put("globalEvents.json", FILES["globalEvents.json"])
+        )
+        wanted = '{"automation": {"active": {"events": true}}}'
+        told = f"rtoc: events are switched off on the server: {wanted} switches them on\n"
+        self.assertEqual((code, err), (0, told))
 
     def test_what_is_refused_is_told_and_the_others_are_set(self) -> None:
         server = self.serve(refused="big")
@@ -138,6 +150,7 @@ class FileTests(RulesCase):
             ("globalActions.json", {"A": 5}),
             ("telegramActions.json", {"A": SCRIPT}),
             ("telegramActions.json", '{"A": ""}' + " " * (16 << 20)),
+            ("telegramActions.json", b'{"\xe4": "pass"}'),
         ):
             code, out, err = run_rtoc("ws://127.0.0.1:1", "import", self.put(name, document))
             self.assertEqual((code, out, err.count("\n")), (2, "", 1), err)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
 import shutil
 import signal
@@ -22,6 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from websockets.sync.client import connect
 
 from rtoc_twisted import __version__
+from tests.process_support import environment
 
 PASSWORD = "geheim"
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile="]
@@ -56,7 +56,7 @@ class Server:
         options += ["--password-file", str(secret), "--port", str(ports[0]), "--tls-port", str(ports[1])]
         self._process = subprocess.Popen(
             [*TWISTD, "rtoc", *options],
-            env={**os.environ, "RTOC_AUTH_WHITELIST": whitelist},
+            env=environment({"RTOC_AUTH_WHITELIST": whitelist}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -280,6 +280,11 @@ class VisitorTests(PageCase):
             page.reload()
             expect(items.first).to_contain_text("Not acknowledged")
             expect(items.nth(2)).to_contain_text("Acknowledged by owner")
+            # Somebody else is quicker.
+            self.server.send({"automation": {"acknowledge": code}})
+            items.first.get_by_role("button").click()
+            expect(items.first).to_contain_text("Acknowledged by owner")
+            expect(page.get_by_role("alert")).to_have_count(0)
 
 
 class StrangerTests(PageCase):

@@ -58,7 +58,7 @@ class RulesOnAServerTests(ProcessCase):
 
         recipe = folder / "freezer.toml"
         recipe.write_text(blocks("toml")[1])
-        code, out, err = self.rtoc(port, "rules", "apply", str(recipe))
+        code, out, err = self.rtoc(port, "rules", "apply", str(recipe), "--activate")
         self.assertEqual((code, out.splitlines()[-1], err), (0, "1 set, 0 there already", ""))
 
         with client(port) as socket:

@@ -65,13 +65,15 @@ class CheckTests(RulesCase):
         path = self.put(content, name)
         code, out, err = self.rtoc("check", path)
         lines = out.splitlines()
-        self.assertEqual((code, err), (1, f"rtoc: {len(lines)} faults\n"))
+        self.assertEqual((code, err), (1, f"rtoc: {len(lines)} fault{'s' * (len(lines) > 1)}\n"))
         return [line.removeprefix(path).removeprefix(":") for line in lines]
 
     def test_what_is_right(self) -> None:
         code, out, err = self.rtoc("check", self.put(GOOD))
         self.assertEqual((code, err), (0, ""), out)
         self.assertEqual(out, "3 rules and actions, 0 tests, no faults\n")
+        # As some editors begin a file.
+        self.assertEqual(self.rtoc("check", self.put("\ufeff" + GOOD))[0], 0)
 
     def test_rtoc_s_own_files(self) -> None:
         paths = [self.put(document, name) for name, document in FILES.items()]
@@ -113,6 +115,9 @@ class CheckTests(RulesCase):
         self.assertEqual(fault, " neither rules, nor actions, nor user actions of RTOC's")
         (fault,) = self.faults('{"a": 5}', "globalEvents.json")
         self.assertIn("a: expected an object", fault)
+        for name in ("deep.toml", "globalEvents.json"):
+            (fault,) = self.faults("a = "[: 4 * name.endswith("toml")] + "[" * 20_000, name)
+            self.assertEqual(fault, " brackets within brackets, too many")
 
     def test_what_is_no_rule(self) -> None:
         first, second, third = self.faults(
@@ -164,9 +169,9 @@ class TrialTests(RulesCase):
         rule = '[events.hot]\ncond = "Oven.t.latest > 80"\nfor = 60.5\ntext = "hot"\n'
         test = '[[test]]\nname = "held"\ninput = {"Oven.t" = [[10, 90]]}\nuntil = 100\n'
         expect = 'expect = [{event = "hot", at = 70.5, text = "hot"}]'
-        self.assertEqual(self.played(rule + test + expect), (0, ["ok    held", "1 tests passed"]))
+        self.assertEqual(self.played(rule + test + expect), (0, ["ok    held", "1 test passed"]))
         too_early = test.replace("until = 100", "until = 70")
-        self.assertEqual(self.played(rule + too_early), (0, ["ok    held", "1 tests passed"]))
+        self.assertEqual(self.played(rule + too_early), (0, ["ok    held", "1 test passed"]))
 
     def test_what_fails_is_shown(self) -> None:
         rule = '[events.hot]\ncond = "Oven.t.latest > 80"\ntrigger = "both"\ntext = "hot"\n'
@@ -202,7 +207,7 @@ class TrialTests(RulesCase):
         )
         test = '[[test]]\nname = "at ten"\nstart = 2026-07-01T21:30:00+02:00\ninput = {}\nuntil = 90000\n'
         expect = 'expect = [{event = "night", at = 1800}, {event = "night", at = 88200}]'
-        self.assertEqual(self.played(rule + test + expect), (0, ["ok    at ten", "1 tests passed"]))
+        self.assertEqual(self.played(rule + test + expect), (0, ["ok    at ten", "1 test passed"]))
 
     def test_a_storm_is_no_secret(self) -> None:
         rule = '[events.storm]\ncond = "A.a.latest > 0"\ntrigger = "true"\nperMinute = 2\ntext = "s"\n'
@@ -302,10 +307,25 @@ class ServerTests(RulesCase):
         code, out, err = self.rtoc("apply", path, url=server.url)
         self.assertEqual(out.splitlines(), [lines[-1], "0 set, 3 there already"])
 
+    def test_apply_switches_on_what_it_sets(self) -> None:
+        server = self.serve()
+        server.active = {"events": False, "actions": False}
+        path = self.put(GOOD)
+        _, _, err = self.rtoc("apply", path, url=server.url)
+        self.assertEqual([line.split()[1] for line in err.splitlines()], ["events", "actions"])
+        self.assertEqual(server.active, {"events": False, "actions": False})
+        only_events = self.put('[events.E]\ncond = "True"\n', "events.toml")
+        for file, active in (
+            (only_events, {"events": True, "actions": False}),
+            (path, dict.fromkeys(server.active, True)),
+        ):
+            self.assertEqual(self.rtoc("apply", file, "--activate", url=server.url)[::2], (0, ""))
+            self.assertEqual(server.active, active)
+
     def test_apply_sets_nothing_with_a_fault_in_it(self) -> None:
         server = self.serve()
         code, _, err = self.rtoc("apply", self.put(GOOD.replace("for =", "fro =")), url=server.url)
-        self.assertEqual((code, err, server.received), (1, "rtoc: 1 faults\n", []))
+        self.assertEqual((code, err, server.received), (1, "rtoc: 1 fault\n", []))
 
     def test_what_the_server_refuses(self) -> None:
         server = self.serve(refused="hot")

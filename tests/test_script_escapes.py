@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import sys
 
@@ -14,7 +15,7 @@ from rtoc_twisted.automation.scripts.language import check
 from rtoc_twisted.automation.scripts.messages import Failed
 from rtoc_twisted.errors import BadValue
 from tests.process_support import PATIENCE, environment
-from tests.script_child_support import play, shared_mother
+from tests.script_child_support import Server, begin, play, shared_mother
 
 REFUSED = (
     # dunder walks
@@ -132,7 +133,6 @@ ENDED = (
     "import sys.modules",
     "from numpy import os",
     # resources
-    "9 ** 9 ** 9 ** 9",
     "x = 1 << (1 << 40)",
     "x = [0] * (1 << 40)",
     "x = 'a' * (1 << 40)",
@@ -143,14 +143,19 @@ ENDED = (
     "def f(): return f()\nf()",
     "class A:\n    def __repr__(self): return repr(self)\nrepr(A())",
     "x = []\nfor i in range(10**6): x = [x]\nprint(x)",
+)
+"""What the language takes, and a run of it fails: with an exception, or for want of memory."""
+
+ENDLESS = (
+    "9 ** 9 ** 9 ** 9",
     "import re\nre.match('(a+)+$', 'a' * 40 + 'b')",
     "for i in range(10**18): pass",
-    "sum(range(10**18))",
     "while True:\n    try:\n        while 1 > 0: pass\n    except:\n        pass",
+    "sum(range(10**18))",
     "class C:\n    def __enter__(self): pass\n    def __exit__(self, *a): return True\n"
     "while 1 > 0:\n    with C():\n        while 1 > 0: pass",
 )
-"""What the language takes, and a run of it fails: with an exception, or by the limits of its process."""
+"""What the language takes, and only the limit of the CPU's time ends."""
 
 NO_LANGUAGE = """
 def attempt(name, function):
@@ -191,6 +196,14 @@ def passed():
         connection.detach()
 
 attempt("passed", passed)
+def signalled(command):
+    # F_SETOWN and F_SETSIG: whose signal it is that something can be read, and which.
+    if libc.fcntl(3, command, os.getppid() if command == 8 else 9) == -1:
+        raise OSError(ctypes.get_errno(), "")
+    return "armed"
+
+for command in (8, 10, 15):
+    attempt("signalled", lambda: signalled(command))
 for descriptor in range(4, 100):
     attempt("other", lambda: os.read(descriptor, 1))
 attempt("code", lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_EXEC))
@@ -227,7 +240,7 @@ class LanguageTest(SynchronousTestCase):
         self.assertEqual(taken, [])
 
     def test_the_others_are_for_the_process_to_end(self) -> None:
-        for source in ENDED:
+        for source in (*ENDED, *ENDLESS):
             check(source)
 
     def test_none_of_them_runs(self) -> None:
@@ -242,19 +255,28 @@ class ProcessTest(SynchronousTestCase):
         """Have a mother."""
         self.mother = shared_mother()
 
-    def test_each_ends_and_says_why(self) -> None:
+    def test_each_fails_and_says_why(self) -> None:
         odd = []
         for source in ENDED:
-            said = self.mother.run(source, memory=64 << 20, seconds=1.0)
-            killed = said.end is None and said.status is not None and said.status < 0
-            if not (isinstance(said.end, Failed) or killed) or said.printed:
+            said = self.mother.run(source, memory=64 << 20, seconds=2.0)
+            if not isinstance(said.end, Failed) or "TimeoutError" in said.failure or said.printed:
                 odd.append((source, said.end, said.status, said.printed))
         self.assertEqual(odd, [])
+
+    def test_the_endless_are_ended(self) -> None:
+        # All at once, so that each processor has its share.
+        children = [self.mother.fork() for _ in ENDLESS]
+        for child, source in zip(children, ENDLESS, strict=True):
+            child.send(begin(source, Server(), memory=64 << 20, seconds=1.0))
+        ended = [child.served(Server()) for child in children]
+        # Those that do not heed the first signal are killed by the next.
+        self.assertEqual([said.status for said in ended], [0] * 4 + [-signal.SIGKILL] * 2)
+        for said in ended[:4]:
+            self.assertIn("TimeoutError: the script has used the 1 s of the CPU", said.failure)
 
     def test_reasons_of_limits(self) -> None:
         for source, reason in (
             ("x = bytearray(1 << 30)", "MemoryError: the script wanted more than the 64 MB"),
-            ("while 1 > 0: pass", "TimeoutError: the script has used the 1 s of the CPU"),
             ("open('/etc/passwd')", "line 1, column 1: open: scripts have no files"),
         ):
             said = self.mother.run(source, memory=64 << 20, seconds=1.0)
@@ -295,7 +317,7 @@ class KernelTest(SynchronousTestCase):
             refusals.setdefault(name, set()).add(" ".join(answer))
         self.assertEqual(refusals.pop("other"), {str(errno.EBADF)})
         self.assertEqual(refusals, dict.fromkeys(refusals, {str(errno.EPERM)}))
-        self.assertEqual(len(refusals), 22)
+        self.assertEqual(len(refusals), 23)
 
     def test_every_other_call_of_the_kernel(self) -> None:
         machine = filters.machine()
@@ -321,7 +343,7 @@ class KernelTest(SynchronousTestCase):
     def test_the_network_is_only_the_network(self) -> None:
         told = dict(line.split(maxsplit=1) for line in self.locked(NO_LANGUAGE, "network"))
         self.assertTrue(told.pop("socket").startswith("done"))
-        for name in ("dup", "passed", "other"):
+        for name in ("dup", "other"):
             del told[name]
         self.assertEqual(told, dict.fromkeys(told, str(errno.EPERM)))
 
@@ -339,3 +361,6 @@ class KernelTest(SynchronousTestCase):
         self.assertEqual(status["Uid"].split(), [str(user)] * 4)
         self.assertEqual(int(status["CapEff"], 16), 0)
         self.assertEqual((status["NoNewPrivs"].strip(), status["Seccomp"].strip()), ("1", "2"))
+        # Not even what runs as the same user may look into its memory.
+        told = self.locked("tell(libc.prctl(3))\ntell(os.stat('/proc/self/mem').st_uid)", "files")
+        self.assertEqual(told[-1], "0")

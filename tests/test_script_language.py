@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from rtoc_twisted.automation.scripts.language import DEEPEST, LONGEST, check, translated
+from rtoc_twisted.automation.scripts.language import DEEPEST, LONGEST, MOST, check, translated
 from rtoc_twisted.automation.scripts.spelling import spelled
 from rtoc_twisted.errors import BadValue
 from tests.storage_support import unhurried
@@ -176,9 +176,22 @@ class RefusalTest(LanguageCase):
     def test_limits(self) -> None:
         self.assert_refused("x" * (LONGEST + 1), f"a script of {LONGEST + 1} letters")
         self.assert_refused("x = " + "-" * DEEPEST + "1", "the script is nested too deeply")
-        self.assert_refused("x = " + "not " * 7000 + "1", "the script is nested too deeply")
+        self.assert_refused("x = " + "not " * 3000 + "1", "the script is nested too deeply")
+        self.assert_refused("x\n" * (MOST // 2) + "1", f"a script of more than {MOST} words")
+        self.assert_fine("x\n" * (MOST // 2))
         self.assert_refused("x = " + "(" * 150 + "1" + ")" * 149, "line 1")
         self.assert_fine("x = " + "-" * (DEEPEST - 10) + "1", "y = " + "+".join(["1"] * 100))
+
+    def test_what_doubles_in_code_is_refused(self) -> None:
+        def nested(depth: int) -> str:
+            opened = "".join(f"{' ' * level}try: pass\n{' ' * level}finally:\n" for level in range(depth))
+            return f"{opened}{' ' * depth}pass\n"
+
+        ways = "while x:\n try:\n" + "  if x: break\n" * 150 + " finally:\n" + "  x\n" * 150
+        within = "".join(f"{' ' * level}with x, x, x, x:\n" for level in range(1, 20))
+        for source in (nested(16), ways, f"def f():\n{within}" + f"{' ' * 20}if x: return x\n" * 99):
+            self.assert_refused(source, "there are too many ways out")
+        self.assert_fine(nested(5), "def f():\n with x, x:\n" + "  if x: return x\n" * 50)
 
     @unhurried
     @given(st.one_of(PIECES, st.text(max_size=40)))

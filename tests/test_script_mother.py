@@ -45,8 +45,15 @@ LAZY = (
     "math.gamma(5), f'{1e6:,.2f}', '{:%Y}'.format(datetime.date(2020, 1, 1)), repr(1.5), str(2**70)",
     "rtoc.resampleFourier(Generator.Sinus, 100), rtoc.estimate(Generator.Sinus, 5)",
     "rtoc.lsfit(Generator.Sinus, 'quad'), rtoc.combine([Generator.Sinus, Generator.Square], 9)",
+    "sp.optimize.curve_fit(lambda x, a: a * x, [1, 2, 3], [2, 4, 6.1]), sp.optimize.linprog([1, 1])",
+    "sp.optimize.minimize(lambda v: v[0] ** 2, [3.0]), sp.optimize.brentq(lambda v: v - 1, 0, 3)",
+    "sp.signal.filtfilt(*sp.signal.butter(3, 0.1), np.ones(50)), sp.signal.savgol_filter(np.ones(9), 5, 2)",
+    "sp.signal.lsim(([1], [1, 1]), [1, 1], [0, 1]), sp.signal.find_peaks([0, 1, 0]), sp.fft.dct([1.0, 2])",
+    "sp.integrate.solve_ivp(lambda t, y: -y, (0, 1), [1.0], method='BDF'), sp.linalg.expm(np.eye(2))",
+    "sp.interpolate.CubicSpline([1, 2, 3], [1, 4, 9])(2.5), sp.ndimage.gaussian_filter1d([1.0, 2], 1)",
+    "sp.stats.linregress([1, 2, 3], [1, 2, 4]), sp.stats.norm.rvs(size=3), sp.constants.c",
 )
-"""Calls for which modules of Python, or numpy, might want to import others, or to read files."""
+"""Calls for which modules of Python, numpy or scipy might want to import others, or to read files."""
 
 
 def is_gone(pid: int) -> bool:

@@ -76,10 +76,13 @@ class Alarm:
 
     @property
     def repeats(self) -> int:
-        """How many equal evaluations in a row can change anything; 0: any number (triggers true, false)."""
-        if self._level is not None:
-            return 0
+        """How many equal evaluations in a row can change anything, but for what `restless` says."""
         return self.rule.votes[1] if self.rule.votes else 1
+
+    @property
+    def restless(self) -> bool:
+        """Whether each evaluation fires now (triggers true, false)."""
+        return self._state.active is self._level and not self._is_hidden()
 
     def step(self, on: bool, off: bool | None, now: float) -> Sequence[Change]:
         """Take a new evaluation; return what it changed, timers that are due included, in order.

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, DeferredLock, inlineCallbacks
 from ..errors import BadValue, Busy
 from ..interfaces import IStorage
 from ..model import Columns, Cursor, Page, Signal, Window
-from .conditions import Use, View
+from .conditions import View
 from .live import TICK
 from .past import Past, Track, kept
 from .replay import Replay
@@ -110,7 +110,7 @@ class Backtest:
 
     def _signals(self, rule: EventRule) -> dict[str, Signal]:
         signals, missing = {}, []
-        for use in _uses(rule):
+        for use in rule.uses:
             signal = None if use.view is View.PARAMETER else self._storage.resolve(use.key)
             if signal is None:
                 missing.append(use.key)
@@ -152,7 +152,7 @@ class _Test:
         self._now = now
         self._samples = self._left_out = 0
         tracks = [_track(key, rule, window) for key in signals]
-        self._past = Past(tracks, TICK if _is_timely(rule) else None, self._start)
+        self._past = Past(tracks, TICK if rule.timely else None, self._start)
         self._replay = Replay(rule, {key: place for place, key in enumerate(signals)}, window)
         self.wanted: Sequence[int] = self._past.wanted()
         self.work = self._work()
@@ -212,21 +212,10 @@ class _Test:
         return {**told, "leftOut": self._left_out} if self._left_out else told
 
 
-def _uses(rule: EventRule) -> list[Use]:
-    off = rule.off_condition
-    return [*rule.condition.uses, *(off.uses if off is not None else ())]
-
-
 def _track(key: str, rule: EventRule, window: int) -> Track:
-    uses = [use for use in _uses(rule) if use.key == key]
+    uses = [use for use in rule.uses if use.key == key]
     silences = {use.seconds for use in uses if use.view is View.RECEIVED and use.seconds > 0}
     return Track(kept(uses, window), sorted(silences))
-
-
-def _is_timely(rule: EventRule) -> bool:
-    """Return whether time alone may change what the conditions say, other than by silence."""
-    ages = (use.view is View.RECEIVED and not use.seconds for use in _uses(rule))
-    return not rule.condition.uses or any(ages)
 
 
 def _bound(value: float | None, key: str) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -76,7 +77,7 @@ class Binding:
             feed = self._feed(use)
             if feed not in taps:
                 taps[feed] = Tap(live, [], [])
-                feed.taps.append(taps[feed])
+                insort(feed.taps, taps[feed], key=_place)
             if feed.require(use, self._window):
                 unread[feed] = None
             if use.view in (View.LATEST, View.PARAMETER):
@@ -115,7 +116,7 @@ class Binding:
     def unbind(self, live: LiveRule) -> None:
         """Feed a rule no more."""
         live.silences.clear()
-        for use in live.uses():
+        for use in live.rule.uses:
             place = use.key, use.view is View.PARAMETER
             feed = self._feeds.get(place)
             if feed is None:
@@ -211,7 +212,7 @@ class Binding:
         for feed in self._feeds.values():
             if feed.signal_id is None:
                 value = self._parameter(feed.key)
-                if value != feed.latest:
+                if value != feed.latest and not _are_nan(value, feed.latest):
                     feed.latest = value
                     feed.fill()
                     changed.append(feed)
@@ -230,3 +231,11 @@ class Binding:
         """Move all times: the wall clock jumped by that much."""
         for feed in self._feeds.values():
             feed.received += seconds
+
+
+def _place(tap: Tap) -> int:
+    return tap.live.place
+
+
+def _are_nan(*values: float | None) -> bool:
+    return all(value is not None and math.isnan(value) for value in values)

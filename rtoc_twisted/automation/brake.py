@@ -32,10 +32,10 @@ class Brake:
     per_minute: 0 allows everything. Times are wall times in seconds.
     """
 
-    __slots__ = ("_at", "_began", "_last", "_left_out", "_per_minute", "_tokens")
+    __slots__ = ("_at", "_began", "_last", "_left_out", "_tokens", "per_minute")
 
     def __init__(self, per_minute: int) -> None:
-        self._per_minute = per_minute
+        self.per_minute = per_minute
         self._tokens = float(per_minute)
         self._at: float | None = None
         # Of the storm that goes on: whether its beginning was told, its newest event left out, and how many.
@@ -45,11 +45,11 @@ class Brake:
 
     def allow(self, now: float) -> bool:
         """Return whether an event may be raised now, and count it; afterwards `news` may have something."""
-        if not self._per_minute:
+        if not self.per_minute:
             return True
         if self._at is not None and now > self._at:
-            earned = (now - self._at) * self._per_minute / 60.0
-            self._tokens = min(float(self._per_minute), self._tokens + earned)
+            earned = (now - self._at) * self.per_minute / 60.0
+            self._tokens = min(float(self.per_minute), self._tokens + earned)
         self._at = now
         if self._tokens >= 1.0:
             self._tokens -= 1.0
@@ -64,10 +64,10 @@ class Brake:
             return None
         if not self._began:
             self._began = True
-            return BrakeNews(True, self._per_minute, self._left_out)
+            return BrakeNews(True, self.per_minute, self._left_out)
         if now < self._last + CALM:
             return None
-        told = BrakeNews(False, self._per_minute, self._left_out)
+        told = BrakeNews(False, self.per_minute, self._left_out)
         self._began, self._left_out = False, 0
         return told
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-from ..model import Event
+from typing import Any
 
 DEEPEST = 8
 """Depth above which a rule does not fire and an action does not run: they run in circles."""
@@ -32,12 +31,9 @@ def new_link(by: str = "") -> Link:
     return Link(secrets.token_hex(8), by=by)
 
 
-def link_of(event: Event, by: str = "action") -> Link:
-    """Return the link of what an event leads to; of an event without a cause a chain begins."""
-    cause = event.cause
-    if cause is None:
-        return Link(secrets.token_hex(8), 0, event.number, by)
-    return Link(cause["id"], cause["depth"], event.number, by)
+def link_after(number: int, cause: Mapping[str, Any]) -> Link:
+    """Return the link of what an action does after an event; where its cause tells no chain, one begins."""
+    return Link(cause.get("id") or secrets.token_hex(8), cause.get("depth", 1), number, "action")
 
 
 class Chain:

@@ -19,6 +19,7 @@ from ..interfaces import IAutomation, ICommandSource, ICommit, IConnection, INot
 from ..model import Permission
 from ..wire.answer import Partly
 from ..wire.codec import check_value
+from .fields import MAX_NAME
 
 _BACKTESTS = 2
 """Backtests of one connection that are under way at once."""
@@ -34,11 +35,12 @@ _UNSAID = frozenset(("setEvent", "setAction", "setUserAction", "active", "reset"
 _Calls = Mapping[str, Any]
 _Do = Callable[[IConnection, Any, _Calls], Any]
 _K = TypeVar("_K")
+_Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
 _Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 class _Named(msgspec.Struct, forbid_unknown_fields=True):
-    name: str
+    name: _Name
 
 
 class _TestEvent(_Named):
@@ -248,6 +250,8 @@ def _read(value: Any, kind: type[_K]) -> _K:
 
 def _named(value: Any, kind: type[_K]) -> _K:
     """Return what a name means, or an object with a name in it."""
+    if not isinstance(value, str | dict):
+        raise BadValue("expected a name, or an object with one")
     return _read({"name": value} if isinstance(value, str) else value, kind)
 
 
@@ -255,7 +259,7 @@ def _names(value: Any) -> list[str] | None:
     """Return the names that a name or a list of them means; None, for all, of true."""
     if value is True:
         return None
-    return [value] if isinstance(value, str) else _read(value, list[str])
+    return _read([value] if isinstance(value, str) else value, list[_Name])
 
 
 def _check_finite(number: float | None, place: str) -> None:

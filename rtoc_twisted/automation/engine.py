@@ -75,6 +75,7 @@ class Engine:
         self._active = False
         self._undo: Callable[[], None] | None = None
         self._look_back = 0
+        self._places = 0
         self._heard: frozenset[str] = frozenset()
         self.evaluations = 0
         self.failures = 0
@@ -83,10 +84,8 @@ class Engine:
 
     def start(self, rules: Iterable[EventRule], active: bool) -> None:
         """Take the rules that are kept, each as its alarm stood, and begin to listen."""
-        rules = list(rules)
-        states = self._states.load(rule.name for rule in rules)
-        for rule in rules:
-            self._add(LiveRule(rule, states.get(rule.name), self._per_minute))
+        for live in self._states.load(rules, self._per_minute):
+            self._add(live)
         self._binding.remember(self._states.load_received())
         self.activate(active)
         self._binding.forget()
@@ -123,28 +122,35 @@ class Engine:
         """Take a rule in place of the one of its name, which keeps its state as far as it says the same."""
         now = self._now()
         old = self._live.get(rule.name)
-        live = LiveRule(rule, None if old is None else old.state(), self._per_minute)
-        if old is not None and logic(old.rule) != logic(rule):
-            live.alarm.reset(now)
+        state, place = (None, self._places) if old is None else (old.state(), old.place)
+        live = LiveRule(rule, state, self._per_minute, place)
+        if old is not None:
+            live.inherit(old)
+            if logic(old.rule) != logic(rule):
+                live.alarm.reset(now)
         self._timers.drop(rule.name)
         self._add(live)
-        live.paused = None if old is None else old.paused
         self._switch(live, now)
         if old is not None:
             # Only now: what is known of their signals is not forgotten.
             self._drop(old)
+            self._outbox.put(live)
+            self._outbox.send()
         self._states.write(live, now)
         self._listen()
 
     def remove(self, name: str) -> None:
         """Forget a rule and its state."""
         self._timers.drop(name)
-        self._drop(self._live.pop(name))
+        live = self._live.pop(name)
+        self._drop(live)
+        self._outbox.forget(live)
         self._states.forget(name)
         self._listen()
 
     def _add(self, live: LiveRule) -> None:
         self._live[live.rule.name] = live
+        self._places = max(self._places, live.place + 1)
         self._look_back += live.depth(self._window)
 
     def _drop(self, live: LiveRule) -> None:
@@ -156,17 +162,23 @@ class Engine:
         if not self._is_on(live):
             self._timers.drop(live.rule.name)
             self._binding.unbind(live)
-            live.paused = now if live.paused is None else live.paused
+            if live.paused is None:
+                live.paused = now
+                if live.alarm.told()["waiting"]:
+                    self._states.write(live, now)
             return
         self._binding.bind(live, now)
-        if live.paused is not None and live.alarm.told()["waiting"]:
+        paused = None if live.paused is None or not live.alarm.told()["waiting"] else live.paused
+        if paused is not None:
             # What came while nobody listened ends its hold time, as if it had come at once.
-            self._evaluate(live, live.paused)
+            self._evaluate(live, paused)
         if live.silences and self._undo is not None:
             # There may be silence already.
             self._evaluate(live, now)
         live.paused = None
         self._outbox.send()
+        if paused is not None:
+            self._states.write(live, now)
         self._arm(live, now)
 
     def _listen(self) -> None:
@@ -247,7 +259,7 @@ class Engine:
         self.evaluations += 1
         try:
             on = live.holds(live.values, now)
-            off = None if live.off_holds is None else _off(live, now)
+            off = None if live.off_holds is None else live.ends(now)
         except (Unknown, EvaluationFailed) as problem:
             self._failed(live, problem)
             return
@@ -306,7 +318,7 @@ class Engine:
                 self._arm(live, now)
 
     def _received(self) -> tuple[Mapping[str, float], float]:
-        seconds = (use.seconds for live in self._live.values() for use in live.uses() if live.silences)
+        seconds = (use.seconds for live in self._live.values() for use in live.rule.uses if live.silences)
         return self._binding.received(), min((one for one in seconds if one), default=0.0)
 
     def _wake(self) -> None:
@@ -379,15 +391,8 @@ class Engine:
             "rule_events": self._outbox.raised,
             "rule_events_braked": self._raising.braked,
             "rule_events_in_circles": self._raising.circles,
+            "alarm_events_forgotten": self._outbox.forgotten,
         }
-
-
-def _off(live: LiveRule, now: float) -> bool | None:
-    """Return what a rule's `off` says, None while nobody knows."""
-    try:
-        return None if live.off_holds is None else live.off_holds(live.off_values, now)
-    except Unknown:
-        return None
 
 
 def _plain(column: Sequence[float]) -> Sequence[float]:

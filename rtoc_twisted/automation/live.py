@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from .alarm import Alarm
 from .brake import Brake
-from .conditions import Use, View, values_told
+from .conditions import Unknown, Use, View, values_told
 from .rule import EventRule
 
 if TYPE_CHECKING:
@@ -25,25 +25,42 @@ class LiveRule:
     """A rule and how it stands.
 
     values, off_values: the slots of its two conditions, filled by its feeds; silences: what `nodata` counts.
-    newest: the number of its newest event that wants to be acknowledged; noted: what that tells of the alarm.
+    events: the numbers of its events that tell how the alarm stands, the newest last, and what each tells.
     problem: why its condition has no value, None while it has one; failing: whether that was logged.
     told_circles: when it was told last that it runs in circles. written_at, writing: up to when its state may
     be written no more (see States), and whether it waits to be. paused: since when it is not evaluated, None
-    while it is.
+    while it is. place: among all rules, in the order in which they were set first.
     """
 
     __slots__ = (
-        *("alarm", "brake", "failing", "holds", "newest", "noted", "off_holds", "off_values", "paused"),
-        *("problem", "rule", "silences", "timely", "told_circles", "values", "writing", "written_at"),
+        *("alarm", "brake", "events", "failing", "holds", "off_holds", "off_values", "paused"),
+        *(
+            "place",
+            "problem",
+            "rule",
+            "silences",
+            "timely",
+            "told_circles",
+            "values",
+            "writing",
+            "written_at",
+        ),
     )
 
-    def __init__(self, rule: EventRule, state: Mapping[str, Any] | None, per_minute: int) -> None:
+    def __init__(
+        self, rule: EventRule, state: Mapping[str, Any] | None, per_minute: int, place: int = 0
+    ) -> None:
         kept = state or {}
         self.rule = rule
+        self.place = place
         self.alarm = Alarm(rule, kept.get("alarm"))
         self.brake = Brake(per_minute if rule.per_minute is None else rule.per_minute)
-        self.newest: int | None = kept.get("event")
-        self.noted: Mapping[str, Any] | None = None
+        # As Outbox left them.
+        self.events: dict[int, Mapping[str, Any]] = {}
+        if (note := self.note()) is not None:
+            self.events = {number: {**note, "active": False} for number in kept.get("events", ())}
+            if self.events:
+                self.events[next(reversed(self.events))] = note
         self.holds = rule.condition.holds
         self.off_holds = None if rule.off_condition is None else rule.off_condition.holds
         self.values: list[Any] = [None] * len(rule.condition.uses)
@@ -51,20 +68,19 @@ class LiveRule:
             () if rule.off_condition is None else rule.off_condition.uses
         )
         self.silences: list[Silence] = []
-        # Values do not bring these: age() grows by itself, and without any signal there is the clock at most.
-        self.timely = not rule.condition.uses or any(
-            use.view is View.RECEIVED and not use.seconds for use in self.uses()
-        )
+        self.timely = rule.timely
         self.problem: str | None = None
         self.failing = False
         self.told_circles = -math.inf
-        self.paused: float | None = None
+        self.paused: float | None = kept.get("paused")
         self.written_at = -math.inf
         self.writing = False
 
-    def uses(self) -> Sequence[Use]:
-        """Return what both conditions need."""
-        return [use for use, _, _ in self.slots()]
+    def inherit(self, old: LiveRule) -> None:
+        """Go on with what another form of the rule left behind, whatever this one says; its state apart."""
+        self.events, self.told_circles, self.written_at = old.events, old.told_circles, old.written_at
+        if self.brake.per_minute == old.brake.per_minute:
+            self.brake = old.brake
 
     def slots(self) -> list[tuple[Use, list[Any], int]]:
         """Return what both conditions need, each with where its value belongs."""
@@ -77,7 +93,7 @@ class LiveRule:
     def depth(self, window: int) -> int:
         """Return at how many samples it looks back; window: at how many of one signal at most."""
         single = (View.LATEST, View.PARAMETER, View.RECEIVED)
-        return sum(min(use.samples or window, window) for use in self.uses() if use.view not in single)
+        return sum(min(use.samples or window, window) for use in self.rule.uses if use.view not in single)
 
     def due(self, now: float) -> float | None:
         """Return when something of it happens by itself, None for never."""
@@ -96,6 +112,13 @@ class LiveRule:
         for silence in self.silences:
             silence.shift(seconds)
 
+    def ends(self, now: float) -> bool | None:
+        """Return what the rule's `off` says, None where it has none, or nobody knows."""
+        try:
+            return None if self.off_holds is None else self.off_holds(self.off_values, now)
+        except Unknown:
+            return None
+
     def values_told(self) -> dict[str, Any]:
         """Return the values by name, as a cause tells them."""
         told = values_told(self.rule.condition, self.values)
@@ -109,7 +132,7 @@ class LiveRule:
         return told if self.problem is None else {**told, "problem": self.problem}
 
     def note(self) -> dict[str, Any] | None:
-        """Return how the alarm stands, to be kept with its newest event; None if nobody wants to know."""
+        """Return how the alarm stands, to be kept with its events; None if nobody wants to know."""
         if not self.rule.wants_ack:
             return None
         told = self.alarm.told()
@@ -118,7 +141,8 @@ class LiveRule:
 
     def state(self) -> dict[str, Any]:
         """Return what is to be known after a restart."""
-        return {"alarm": self.alarm.document(), "event": self.newest}
+        kept = {"alarm": self.alarm.document(), "events": list(self.events)}
+        return kept if self.paused is None else {**kept, "paused": self.paused}
 
 
 def logic(rule: EventRule) -> tuple[object, ...]:

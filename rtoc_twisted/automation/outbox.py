@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from twisted.logger import Logger
 
@@ -13,11 +14,15 @@ from ..model import Event
 from .live import LiveRule
 from .states import States
 
+MOST: Final = 100
+"""Events of a rule that tell how its alarm stands: its newest, as far as nobody has answered them."""
+
 
 class Outbox:
     """Holds back what the recorder is to be told until it has told the present fact.
 
-    live: all rules by name, as they are at any time; wall: seconds since the epoch. raised counts events.
+    live: all rules by name, as they are at any time; wall: seconds since the epoch. raised counts events,
+    forgotten those that tell nothing more of their alarm, because there were too many.
     """
 
     _log = Logger()
@@ -35,10 +40,11 @@ class Outbox:
         self._states = states
         self._wall = wall
         self._live = live
-        # The greatest number of an event that wants to be acknowledged, None while nobody has asked.
+        # The number of the newest event, None while nobody has asked.
         self._newest: int | None = None
         self._waiting: deque[tuple[LiveRule, Event | None]] = deque()
         self.raised = 0
+        self.forgotten = 0
 
     def put(self, live: LiveRule, event: Event | None = None) -> None:
         """Raise an event of a rule, and write how its alarm stands, when `send` is called."""
@@ -52,29 +58,36 @@ class Outbox:
     def event_raised(self, event: Event) -> None:
         """Take note of the number of a rule's event, and of what it tells of its alarm."""
         if self._newest is None:
-            self._newest = max((live.newest or 0 for live in self._live.values()), default=0)
+            self._newest = max((number for live in self._live.values() for number in live.events), default=0)
         if event.number <= self._newest:
-            # Numbers have begun anew: those that are known are of events that are gone.
-            self._newest = 0
+            # Numbers have begun anew, and with this one: whoever had it, or a greater one, is gone.
             for live in self._live.values():
-                live.newest = None
-        if event.alarm is not None and event.cause is not None:
-            alarmed = self._live.get(event.cause["rule"])
+                live.events = {number: told for number, told in live.events.items() if number < event.number}
+        self._newest = event.number
+        if event.alarm is not None:
+            # Of a rule, or of code that knows of no rules.
+            alarmed = self._live.get(str(event.alarm.get("rule")))
             if alarmed is not None:
-                self._newest = alarmed.newest = event.number
-                alarmed.noted = event.alarm
+                alarmed.events[event.number] = event.alarm
+
+    def forget(self, live: LiveRule) -> None:
+        """Let nobody wait for the events of a rule: it is gone, or wants nothing of people any more."""
+        for number, told in live.events.items():
+            note = {**told, "active": False} if _is_answered(told) else None
+            self._storage.note_event(number, {"alarm": note})
+        live.events = {}
 
     def _settle(self) -> None:
         waiting, self._waiting = self._waiting, deque()
         now = self._wall()
-        newest = {live: live.newest for live, _ in waiting}
+        numbers = {live: list(live.events) for live, _ in waiting}
         for live, event in waiting:
             if event is not None:
                 self._raise(live, event)
-        for live, number in newest.items():
+        for live, before in numbers.items():
             if self._live.get(live.rule.name) is live:
                 self._note(live)
-                if live.alarm.dirty or live.newest != number:
+                if live.alarm.dirty or list(live.events) != before:
                     self._states.write(live, now)
 
     def _raise(self, live: LiveRule, event: Event) -> None:
@@ -88,8 +101,32 @@ class Outbox:
             self.raised += 1
 
     def _note(self, live: LiveRule) -> None:
-        """Let the newest event of a rule tell how its alarm stands."""
+        """Let the events of a rule tell how its alarm stands; of several the newest alone may be active."""
         note = live.note()
-        if live.newest is not None and note is not None and note != live.noted:
-            live.noted = note
-            self._storage.note_event(live.newest, {"alarm": note})
+        if note is None:
+            self.forget(live)
+        if note is None or not live.events:
+            return
+        *earlier, newest = live.events
+        for number in earlier:
+            told = live.events[number]
+            told = {**(told if _is_answered(told) else note), "active": False}
+            self._say(live, number, told)
+            if _is_answered(told):
+                # Nothing of it changes any more.
+                del live.events[number]
+        self._say(live, newest, note)
+        while len(live.events) > MOST:
+            oldest = next(iter(live.events))
+            del live.events[oldest]
+            self._storage.note_event(oldest, {"alarm": None})
+            self.forgotten += 1
+
+    def _say(self, live: LiveRule, number: int, note: Mapping[str, Any]) -> None:
+        if live.events[number] != note:
+            live.events[number] = note
+            self._storage.note_event(number, {"alarm": note})
+
+
+def _is_answered(note: Mapping[str, Any]) -> bool:
+    return bool(note.get("acknowledged") and note.get("confirmed"))

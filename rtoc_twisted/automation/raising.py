@@ -39,8 +39,8 @@ class Raising:
 
     def fire(self, live: LiveRule, now: float, sample: Sample | None) -> None:
         """Raise the event of a rule, unless there are too many of them, or it is its own consequence."""
-        link = self._chain.now() or new_link()
-        if link.depth >= DEEPEST:
+        link = self._chain.now()
+        if link is not None and link.depth >= DEEPEST:
             self.circles += 1
             if now - live.told_circles >= MINUTE:
                 live.told_circles = now
@@ -48,7 +48,8 @@ class Raising:
                     live, now, "circle", f"{live.rule.name}: not fired, it would follow from itself", link
                 )
         elif live.brake.allow(now):
-            self._emit(live, self._event(live, now, sample, link, "rule"))
+            # A chain's name is made of chance, which costs more than all else that a storm does here.
+            self._emit(live, self._event(live, now, sample, link or new_link(), "rule"))
         else:
             self.braked += 1
             self.look_at_brake(live, now)

@@ -81,40 +81,71 @@ class Replay:
             yield from self.tick(rows.times[-1])
 
     def _step(self, start: int, on: _Answers, off: _Answers | None) -> Iterator[None]:
-        """Step the alarm where the answers change, and as often as an equal one still matters.
+        """Step the alarm where answers change, as often as an equal one still matters, and where each does.
 
         Where a condition has no answer there is no step.
         """
         code = on if off is None else np.where(np.minimum(on, off) == _UNKNOWN, _UNKNOWN, on * 2 + off)
-        rows = np.flatnonzero(code != _UNKNOWN)
-        rows = rows[self._changing(code[rows])]
-        offs = [None] * len(rows) if off is None else (off[rows] == 1).tolist()
-        holding, rows = (on[rows] == 1).tolist(), start + rows
-        steps = zip(rows.tolist(), self._times[rows].tolist(), holding, offs, strict=True)
-        alarm = self._alarm
-        for count, (row, now, holds, ends) in enumerate(steps, start=1):
+        known = np.flatnonzero(code != _UNKNOWN)
+        places = np.flatnonzero(self._changing(code[known]))
+        rows, times, holding = start + known, self._times[start + known], on[known] == 1
+        ending = None if off is None else off[known] == 1
+        ends = [None] * len(places) if ending is None else ending[places].tolist()
+        steps = zip(places.tolist(), times[places].tolist(), holding[places].tolist(), ends, strict=True)
+        levels = self._rule.trigger.level is not None
+
+        def repeat(after: int, before: int) -> Iterator[None]:
+            equal = slice(after, before)
+            end = None if ending is None else bool(ending[after])
+            return self._repeat(rows[equal], times[equal], bool(holding[after]), end)
+
+        after = 0
+        for count, (place, now, holds, end) in enumerate(steps, start=1):
+            if levels and after < place:
+                yield from repeat(after, place)
             if self._due <= now:
                 yield from self.tick(now)
-            self._row = row
-            if changes := alarm.step(holds, ends, now):
-                self._take(changes)
+            self._evaluate(int(rows[place]), now, holds, end)
             if self.full:
                 return
-            due = alarm.due(now)
-            self._due = math.inf if due is None else due
+            after = place + 1
             if not count % _STEPS:
                 yield
+        if levels and after < len(rows):
+            yield from repeat(after, len(rows))
+
+    def _repeat(
+        self, rows: NDArray[np.intp], times: FloatColumn, holds: bool, ends: bool | None
+    ) -> Iterator[None]:
+        """Step the alarm at those rows at which it is restless; all have the answer of the row before."""
+        place = 0
+        while place < len(rows) and not self.full:
+            now = float(times[place])
+            if self._due <= now:
+                yield from self.tick(now)
+            if self._alarm.restless:
+                self._evaluate(int(rows[place]), now, holds, ends)
+                place += 1
+            else:
+                # Until something is due nothing changes.
+                place = int(np.searchsorted(times, self._due))
+
+    def _evaluate(self, row: int, now: float, holds: bool, ends: bool | None) -> None:
+        self._row = row
+        if changes := self._alarm.step(holds, ends, now):
+            self._take(changes)
+        due = self._alarm.due(now)
+        self._due = math.inf if due is None else due
 
     def _changing(self, code: _Answers) -> NDArray[np.bool_]:
         """Return which of the answers may change something."""
-        repeats = self._alarm.repeats
-        if not repeats or not len(code):
-            return np.ones(len(code), dtype=bool)
+        if not len(code):
+            return np.ones(0, dtype=bool)
         place = np.arange(len(code))
         new = code != np.concatenate([[self._code], code[:-1]])
         since = np.maximum.accumulate(np.where(new, place, -self._equal))
         self._code, self._equal = int(code[-1]), len(code) - int(since[-1])
-        return place - since < repeats
+        return place - since < self._alarm.repeats
 
     def tick(self, until: float) -> Iterator[None]:
         """Do what is due up to a time, each at its moment, with places to rest."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ..errors import BadValue
 from ..wire.codec import check_value
-from .conditions import Condition, parse
+from .conditions import Condition, Use, View, parse
 from .fields import Fields
 from .schedule import Spans, local_zone, read_zone
 from .trigger import Trigger
@@ -104,6 +104,20 @@ class EventRule:
             cond=cond,
             given=given,
         )
+
+    @property
+    def uses(self) -> tuple[Use, ...]:
+        """What both conditions need."""
+        return self.condition.uses + (() if self.off_condition is None else self.off_condition.uses)
+
+    @property
+    def timely(self) -> bool:
+        """Whether time alone may change what the conditions say, other than by silence.
+
+        age() grows by itself, and without any signal there is the clock at most.
+        """
+        ages = (use.view is View.RECEIVED and not use.seconds for use in self.uses)
+        return not self.condition.uses or any(ages)
 
     def told(self) -> dict[str, Any]:
         """Return the rule as `automation` answers it; with its name it can be read again."""

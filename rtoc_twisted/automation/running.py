@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
+from weakref import WeakSet
 
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.logger import Logger
@@ -14,13 +16,11 @@ from ..errors import RTOCError
 from ..interfaces import IRecorder, IStorage
 from ..model import Event
 from .actions import Outcome
-from .chain import DEEPEST, Chain, Link, new_link
+from .chain import DEEPEST, Chain, Link, link_after, new_link
 from .kept import Kept
 from .raising import MINUTE, NOTICES, beginning, notice
+from .records import MOST, Records
 from .rule import ActionRule
-
-_TEXT: Final = 10_000
-"""Characters of an output, and of a result, that a cause keeps."""
 
 
 class Runner(Protocol):
@@ -30,6 +30,14 @@ class Runner(Protocol):
         self, name: str, action: ActionRule, event: Event | None, link: Link, dry: bool = False
     ) -> Deferred[Outcome]:
         """Run an action; fires with how it went, never fails."""
+
+
+@dataclass(slots=True, weakref_slot=True, eq=False)
+class _Told:
+    """The cause of an event, to which runs add what they did; number is None when the event is gone."""
+
+    number: int | None
+    cause: dict[str, Any]
 
 
 class Running:
@@ -52,6 +60,10 @@ class Running:
         self._runner = runner
         self._chain = chain
         self._wall = wall
+        self._records = Records(wall)
+        # Nobody but their runs holds them.
+        self._told: WeakSet[_Told] = WeakSet()
+        self._newest = 0
         self._listening: dict[str, list[str]] = {}
         self._told_circles: dict[str, float] = {}
         self.started = 0
@@ -60,6 +72,8 @@ class Running:
     def listen(self) -> None:
         """Look anew which actions listen for which events."""
         self._listening = {}
+        known = self._kept.actions.keys()
+        self._told_circles = {name: at for name, at in self._told_circles.items() if name in known}
         if not self._kept.active["actions"]:
             return
         for name, action in self._kept.actions.items():
@@ -69,6 +83,12 @@ class Running:
 
     def event_raised(self, event: Event) -> None:
         """Let the actions run that listen for an event, once everybody was told of it."""
+        if event.number <= self._newest:
+            # Numbers have begun anew, and with this one: whoever had it, or a greater one, is gone.
+            for told in self._told:
+                if told.number is not None and told.number >= event.number:
+                    told.number = None
+        self._newest = event.number
         cause = event.cause
         link = self._chain.now()
         names = self._listening.get(event.action_id, ())
@@ -77,14 +97,15 @@ class Running:
             self._storage.note_event(event.number, {"cause": cause})
         if cause is None or not names or cause.get("by") in NOTICES:
             return
-        if cause["depth"] > DEEPEST:
+        link = link_after(event.number, cause)
+        if link.depth > DEEPEST:
             self.circles += 1
             self._tell_circle(names[0])
             return
-        kept = dict(cause)
-        kept.setdefault("actions", [])
+        told = _Told(event.number, {**cause, "actions": []})
+        self._told.add(told)
         for name in names:
-            self._recorder.afterwards(partial(self._run, name, event, kept))
+            self._recorder.afterwards(partial(self._run, name, event, link, told))
 
     def _tell_circle(self, name: str) -> None:
         """Raise an event that tells that an action does not run, unless that was done a moment ago."""
@@ -98,21 +119,26 @@ class Running:
     def _raise(self, event: Event) -> None:
         self._recorder.raise_event(event)
 
-    def _run(self, name: str, event: Event, cause: dict[str, Any]) -> None:
+    def _run(self, name: str, event: Event, link: Link, told: _Told) -> None:
         action = self._kept.actions.get(name)
         if action is None:
             return
         self.started += 1
-        link = Link(cause["id"], cause["depth"], event.number, "action")
         running = self._runner.run(name, action, event, link)
-        running.addCallback(self._ended, name, event.number, cause)
+        running.addCallback(self._ended, name, told)
         running.addErrback(lambda failure: self._log.failure("an action failed", failure))
 
-    def _ended(self, outcome: Outcome, name: str, number: int, cause: dict[str, Any]) -> None:
+    def _ended(self, outcome: Outcome, name: str, told: _Told) -> None:
+        if told.number is None:
+            return
         # Others may have been waiting with the same cause: each adds to what it is by then.
-        cause["actions"] = [*cause["actions"], _record(name, outcome)]
+        cause = told.cause
         try:
-            self._storage.note_event(number, {"cause": cause})
+            if len(cause["actions"]) < MOST:
+                cause["actions"].append(self._records.of(name, outcome))
+            else:
+                cause["further"] = cause.get("further", 0) + 1
+            self._storage.note_event(told.number, {"cause": cause})
         except RTOCError as error:
             self._log.error("what {action} did is not kept: {problem}", action=name, problem=error.message)
 
@@ -126,7 +152,8 @@ class Running:
                 # The event itself, or one that led to it and was removed.
                 return causes or None
             cause = notes.get("cause")
-            if cause is None:
+            if cause is None or (causes and cause.get("id") != causes[0].get("id")):
+                # The event that led here is gone, and another one has its number.
                 break
             causes.append({"event": number, **cause})
             parent = cause.get("parent")
@@ -141,26 +168,3 @@ def _cause_of(event: Event, link: Link | None) -> dict[str, Any]:
     if link is None:
         link = new_link("outside")
     return beginning(link, link.by, event.x)
-
-
-def _record(name: str, outcome: Outcome) -> dict[str, Any]:
-    return {
-        "action": name,
-        "id": outcome.id,
-        "ok": outcome.ok,
-        "result": _result(outcome),
-        "output": outcome.output[:_TEXT],
-        "calls": list(outcome.calls),
-        "seconds": outcome.seconds,
-    }
-
-
-def _result(outcome: Outcome) -> Any:
-    """Return what a run gave, in few words: its value or its failure; of a file only the kind."""
-    if not outcome.ok:
-        return outcome.error[-_TEXT:]
-    if outcome.kind == "value":
-        return outcome.data
-    if outcome.kind == "text":
-        return str(outcome.data)[:_TEXT]
-    return None if outcome.kind == "none" else outcome.kind

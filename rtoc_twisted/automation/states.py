@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from ..interfaces import ICommit, IStorage
 from .live import LiveRule
+from .rule import EventRule
 
 _PREFIX: Final = "automation/state/"
 _RECEIVED: Final = "automation/received"
@@ -55,22 +56,31 @@ class States:
         self._noting: IDelayedCall | None = None
         self._written: Mapping[str, float] = {}
 
-    def load(self, names: Iterable[str]) -> dict[str, Mapping[str, Any]]:
-        """Return the states of these rules, as far as there are any; others are of rules that are gone."""
-        wanted = set(names)
-        found = {}
-        for key, state in self._storage.documents(_PREFIX).items():
-            name = key.removeprefix(_PREFIX)
-            if name in wanted:
-                found[name] = state
-            else:
-                self.forget(name)
+    def load(self, rules: Iterable[EventRule], per_minute: int) -> list[LiveRule]:
+        """Return these rules at work, each as its alarm stood; states of rules that are gone are removed.
+
+        per_minute: the brake of a rule that does not say.
+        """
+        documents = {
+            key.removeprefix(_PREFIX): kept for key, kept in self._storage.documents(_PREFIX).items()
+        }
+        now = self._wall()
+        found = []
+        for place, rule in enumerate(rules):
+            kept = documents.pop(rule.name, {})
+            live = LiveRule(rule, kept, per_minute, place)
+            if kept.get("at", now) > now:
+                # The clock was put back while the server was off, or is not set yet: no time went by.
+                live.shift(now - kept["at"])
+            found.append(live)
+        for name in documents:
+            self.forget(name)
         return found
 
     def load_received(self) -> Mapping[str, float]:
         """Return when signals said something last before the server's end."""
-        kept = self._storage.document(_RECEIVED)
-        return dict(kept) if isinstance(kept, dict) else {}
+        kept, now = self._storage.document(_RECEIVED), self._wall()
+        return {key: min(moment, now) for key, moment in kept.items()} if isinstance(kept, dict) else {}
 
     def changed(self, live: LiveRule, now: float) -> None:
         """Write the state of a rule: now, in the commit of what changed it, or soon if it is restless."""
@@ -89,7 +99,7 @@ class States:
         live.written_at = max(live.written_at, now - _CREDIT) + _SOON
         live.alarm.dirty = False
         self._waiting.pop(live.rule.name, None)
-        commit = self._storage.put_document(_PREFIX + live.rule.name, live.state())
+        commit = self._storage.put_document(_PREFIX + live.rule.name, {**live.state(), "at": now})
         commit.when_done(partial(self._done, live, commit))
         return commit
 

@@ -18,6 +18,9 @@ _JUMP: Final = 2.0
 
 _SHORTEST: Final = 1e-3
 
+_SPARE: Final = 64
+"""Times that count no more and may be kept."""
+
 
 class WallClock:
     """The wall time; it is asked often enough to see that the clock was set, and not only led gently.
@@ -71,6 +74,8 @@ class Timers(Generic[_K]):
         self._due[key] = due
         self._count += 1
         heappush(self._heap, (due, self._count, key))
+        if len(self._heap) > 2 * len(self._due) + _SPARE:
+            self._tidy()
         if self._call is None or due < self._at:
             self._sleep()
 
@@ -91,10 +96,17 @@ class Timers(Generic[_K]):
     def shift(self, seconds: float) -> None:
         """Move all times."""
         self._due = {key: due + seconds for key, due in self._due.items()}
-        self._heap = [(due, number, key) for number, (key, due) in enumerate(self._due.items())]
-        heapify(self._heap)
+        self._tidy()
+        # For what comes earlier than that.
+        self._at += seconds
         if self._heap:
             self._sleep()
+
+    def _tidy(self) -> None:
+        """Keep the times alone that count."""
+        self._heap = [(due, number, key) for number, (key, due) in enumerate(self._due.items())]
+        heapify(self._heap)
+        self._count = len(self._heap)
 
     def stop(self) -> None:
         """Forget everything."""

@@ -85,6 +85,8 @@ def read(path: Path, kind: str) -> list[Rule]:
 def _document(path: Path) -> dict[str, Any]:
     with text_of(path) as text:
         content = text.read(_LARGEST + 1)
+    if not content.isascii() and not _is_text(content):
+        raise BadValue("not UTF-8")
     if len(content) > _LARGEST:
         raise BadValue(f"more than {_LARGEST} characters")
     try:
@@ -94,6 +96,15 @@ def _document(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise BadValue("no JSON object")
     return document
+
+
+def _is_text(content: str) -> bool:
+    """Return whether this can be encoded: `text_of` gives lone surrogates for bytes that are no UTF-8."""
+    try:
+        content.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 async def known(client: Client) -> dict[tuple[str, str], Mapping[str, Any]]:
@@ -129,6 +140,20 @@ async def set_rules(
     return counts
 
 
+async def tell_what_is_off(client: Client, rules: Sequence[Rule], shell: Shell) -> None:
+    """Complain where rules or actions are set, and the server lets none of their kind work."""
+    active = (await client.automation())["active"]
+    for what in switches(rules):
+        if not active[what]:
+            wanted = json.dumps({"automation": {"active": {what: True}}})
+            shell.complain(f"{what} are switched off on the server: {wanted} switches them on")
+
+
+def switches(rules: Sequence[Rule]) -> list[str]:
+    """Return what of `automation.active` is to be true, for these to do anything."""
+    return [KINDS[kind] for kind in (EVENT, ACTION) if any(rule.kind == kind for rule in rules)]
+
+
 async def import_rules(client: Client, rules: Sequence[Rule], table: bool, shell: Shell) -> None:
     """Set what RTOC's files hold, and tell what became of it; RTOCError if anything was refused."""
     counts = await set_rules(client, rules, await known(client), shell)
@@ -136,6 +161,7 @@ async def import_rules(client: Client, rules: Sequence[Rule], table: bool, shell
         shell.write_table(("what", "count"), list(counts.items()))
     else:
         shell.write_json(counts)
+    await tell_what_is_off(client, rules, shell)
     if counts["refused"]:
         raise RTOCError(f"{counts['refused']} of {len(rules)} were refused")
 

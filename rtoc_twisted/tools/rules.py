@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..client.cli import Parsers
 from ..client.client import Client
-from ..client.rtoc_rules import KINDS, Rule, known, set_rules
+from ..client.rtoc_rules import KINDS, Rule, known, set_rules, switches, tell_what_is_off
 from ..client.shell import Shell
 from ..errors import RTOCError
 
@@ -39,6 +39,7 @@ def add_rules(commands: Parsers) -> None:
     apply.set_defaults(prepare=_prepare_apply, verb=_apply)
     _add_files(apply)
     apply.add_argument("--dry-run", action="store_true", help="only tell what would change")
+    apply.add_argument("--activate", action="store_true", help="switch events, and actions, on")
     export = verbs.add_parser("export", help="print all rules as TOML", parents=online, add_help=False)
     export.set_defaults(verb=_export)
 
@@ -57,7 +58,8 @@ def _check(args: argparse.Namespace, shell: Shell) -> bool:
     files = _sound(args, shell)
     count = sum(len(file.rules) for file in files)
     tests = sum(len(file.tests) for file in files)
-    shell.stdout.write(f"{count} rules and actions, {tests} tests, no faults\n")
+    shell.stdout.write(f"{_counted(count, 'rule or action', 'rules and actions')}, ")
+    shell.stdout.write(f"{_counted(tests, 'test')}, no faults\n")
     return False
 
 
@@ -77,8 +79,8 @@ def _test(args: argparse.Namespace, shell: Shell) -> bool:
             shell.stdout.write(f"{'FAIL' if lines else 'ok  '}  {file.path}: {trial.name}\n")
             shell.stdout.writelines(f"      {line}\n" for line in lines)
     if failed:
-        raise RulesFaulty(f"{failed} of {count} tests failed")
-    shell.stdout.write(f"{count} tests passed\n")
+        raise RulesFaulty(f"{failed} of {_counted(count, 'test')} failed")
+    shell.stdout.write(f"{_counted(count, 'test')} passed\n")
     return False
 
 
@@ -91,8 +93,13 @@ def _sound(args: argparse.Namespace, shell: Shell) -> list[RuleFile]:
     faults = check(files, args.script_files, args.script_network)
     shell.stdout.writelines(f"{fault}\n" for fault in faults)
     if faults:
-        raise RulesFaulty(f"{len(faults)} faults")
+        raise RulesFaulty(_counted(len(faults), "fault"))
     return files
+
+
+def _counted(count: int, one: str, many: str = "") -> str:
+    """Return a number with its noun; many: where that is not `one` with an s."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def _prepare_apply(args: argparse.Namespace, shell: Shell) -> bool:
@@ -112,6 +119,9 @@ async def _apply(client: Client, args: argparse.Namespace, shell: Shell) -> None
     counts = await set_rules(client, args.rules, there, shell)
     done = sum(counts[kind] for kind in KINDS.values())
     shell.stdout.write(f"{done} set, {counts['there already']} there already\n")
+    if args.activate:
+        await client.automation(active=dict.fromkeys(switches(args.rules), True))
+    await tell_what_is_off(client, args.rules, shell)
     if counts["refused"]:
         raise RulesFaulty(f"{counts['refused']} were refused")
 

@@ -20,6 +20,7 @@ TABLES: Final[Mapping[str, str]] = {EVENT: "events", ACTION: "actions", USER_ACT
 TEST: Final = "test"
 
 _LARGEST = 16 << 20
+_TOO_DEEP = "brackets within brackets, too many"
 _QUOTES = ('"""', "'''")
 _JSON_WORD = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+|\n')
 
@@ -73,7 +74,7 @@ def load(path: Path) -> RuleFile:
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)
-        text = content.decode()
+        text = content.decode("utf-8-sig")
     except OSError as error:
         raise BadValue(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -94,6 +95,9 @@ def _load_json(text: str, found: RuleFile) -> None:
     except json.JSONDecodeError as error:
         found.faults.append(Fault(found.path, error.lineno, f"column {error.colno}: {error.msg}"))
         return
+    except RecursionError:
+        found.faults.append(Fault(found.path, 0, _TOO_DEEP))
+        return
     kind = kind_of(found.path)
     if kind is None:
         found.faults.append(Fault(found.path, 0, "neither rules, nor actions, nor user actions of RTOC's"))
@@ -113,6 +117,9 @@ def _load_toml(text: str, found: RuleFile) -> None:
         told = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", str(error))
         line, words = (int(told[2]), f"column {told[3]}: {told[1]}") if told else (0, str(error))
         found.faults.append(Fault(found.path, line, words))
+        return
+    except RecursionError:
+        found.faults.append(Fault(found.path, 0, _TOO_DEEP))
         return
     _find_lines(text, found)
     kinds = {table: kind for kind, table in TABLES.items()}

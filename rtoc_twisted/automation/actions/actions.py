@@ -125,6 +125,8 @@ class Actions:
         self._history: deque[dict[str, Any]] = deque(maxlen=_HISTORY)
         self._number = 0
         self._counts = dict.fromkeys(("done", "failed", "left_out"), 0)
+        # How actions failed that did so in their newest run.
+        self._failing: dict[tuple[str, str], str] = {}
         self._untold: dict[str, int] = {}
         self._telling: IDelayedCall | None = None
         self._closing: Deferred[None] | None = None
@@ -161,6 +163,7 @@ class Actions:
         """Stop an action, or a "user" action, that is removed, and forget its globals."""
         running = self._running.get((kind, name))
         self._stop((kind, name))
+        self._failing.pop((kind, name), None)
         if running is not None and running.run is not None:
             running.run.drop()
         self._storage.put_document(GLOBALS[kind] + name, None)
@@ -320,12 +323,24 @@ class Actions:
         del self._running[key]
         self._counts["done" if outcome.ok else "failed"] += 1
         self._history.append(self._told(job, outcome))
-        if not outcome.ok:
-            self._log.warn("action {name} failed: {error}", name=job.name, error=outcome.error)
+        self._log_news(job, outcome)
         if key in self._waiting:
             self._turn[key] = None
         job.done.callback(outcome)
         self._next()
+
+    def _log_news(self, job: _Job, outcome: Outcome) -> None:
+        """Log that an action fails, fails in another way, or works again: not each of its runs."""
+        key = job.kind, job.name
+        before = self._failing.pop(key, None)
+        if outcome.ok:
+            if before is not None:
+                self._log.info("action {name} works again", name=job.name)
+            return
+        # What the reason says beside its kind may be another value each time.
+        kind = self._failing[key] = outcome.error.rpartition("\n")[2].partition(":")[0]
+        if kind != before:
+            self._log.warn("action {name} failed: {error}", name=job.name, error=outcome.error)
 
     def _not_ended(self, failure: Failure, job: _Job) -> None:
         self._log.failure("the end of action {name} was not worked off", failure, name=job.name)

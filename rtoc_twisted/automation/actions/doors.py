@@ -30,6 +30,9 @@ class Ear(Protocol):
     def heard(self, message: Any) -> None:
         """A message came, one of scripts.messages."""
 
+    def unread(self, held: bool) -> None:
+        """What was sent is not read: send no more answers; or it was read."""
+
     def nonsense(self, problem: str) -> None:
         """What came is no message; nothing more will be heard but `hung_up`."""
 

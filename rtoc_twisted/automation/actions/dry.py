@@ -14,7 +14,7 @@ from ...box.messages import Notify
 from ...errors import RTOCError, TooLarge
 from ...interfaces import ICommit
 from ...model import Event, FloatColumn, Hold, Plot, Samples, SignalName
-from .effects import Answered, Effects
+from .effects import Answered, Effects, texts
 
 _MOST = 1_000_000
 """Values that a dry run holds."""
@@ -157,7 +157,8 @@ class DryEffects(Effects):
         return super()._parameter(plugin, parameter)
 
     def _get(self, args: list[Any]) -> Any:
-        key = tuple(args[:2])
+        plugin, parameter = texts(args, 2)
+        key = plugin, parameter
         return Answered(self._held[key]) if key in self._held else super()._get(args)
 
     def _change(self, plugin: str, parameter: str, value: Any) -> Any:

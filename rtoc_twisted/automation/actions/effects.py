@@ -21,6 +21,7 @@ from ...box.notices import Notices
 from ...errors import BadValue, NotAvailable, NotPermitted, RTOCError, UnknownSignal
 from ...interfaces import ICommit, IPlugins, IRecorder, IStorage
 from ...model import Event, FloatColumn, Plot, Samples, Signal, SignalName, Window
+from ...wire.batch import check_name
 from ..chain import Chain, Link
 from .calls import Calls
 from .shelf import Shelf
@@ -149,7 +150,7 @@ class Effects:
     # What it asks.
 
     def _look(self, args: list[Any]) -> Any:
-        device, name = _texts(args, 2)
+        device, name = texts(args, 2)
         unit = self._unit(device, name)
         if unit is not None:
             return ["signal", unit]
@@ -161,7 +162,7 @@ class Effects:
         return ["function"] if any(function[0] == name for function in described["functions"]) else None
 
     def _samples(self, args: list[Any]) -> Deferred[Answered]:
-        (device, name), newest = _texts(args, 2), args[2] if len(args) > 2 else None
+        (device, name), newest = texts(args, 2), args[2] if len(args) > 2 else None
         count = min(self._world.record_length(), _MOST_SAMPLES)
         if isinstance(newest, int):
             count = max(0, min(newest, count))
@@ -169,11 +170,11 @@ class Effects:
         return read.addCallback(lambda columns: Answered(None, *map(_packed, columns)))
 
     def _latest(self, args: list[Any]) -> Any:
-        device, name = _texts(args, 2)
+        device, name = texts(args, 2)
         return self._newest(device, name)
 
     def _get(self, args: list[Any]) -> Deferred[Answered]:
-        plugin, parameter = _texts(args, 2)
+        plugin, parameter = texts(args, 2)
         return self._world.plugins.get(plugin, [parameter]).addCallback(lambda held: Answered(held[0]))
 
     def _unit(self, device: str, name: str) -> str | None:
@@ -208,7 +209,7 @@ class Effects:
     # What it does.
 
     def _set(self, args: list[Any]) -> Any:
-        (plugin, parameter), value = _texts(args, 2), args[2] if len(args) > 2 else None
+        (plugin, parameter), value = texts(args, 2), args[2] if len(args) > 2 else None
         self.calls.add("set", plugin=plugin, parameter=parameter, value=value)
         self._running(plugin)
         return self._change(plugin, parameter, value)
@@ -223,7 +224,7 @@ class Effects:
         return self._world.plugins.set(plugin, parameter, value).addCallback(changed)
 
     def _call(self, args: list[Any]) -> Any:
-        plugin, function = _texts(args, 2)
+        plugin, function = texts(args, 2)
         positional = args[2] if len(args) > 2 else []
         named = args[3] if len(args) > 3 else {}
         if not isinstance(positional, list) or not isinstance(named, dict):
@@ -278,7 +279,7 @@ class Effects:
         world.in_thread(lambda: world.shelf.read(path)).addCallback(read).addErrback(failed)
 
     def _resolve(self, args: list[Any]) -> Deferred[Answered]:
-        (host,) = _texts(args, 1)
+        (host,) = texts(args, 1)
         if not self._world.network:
             raise NotPermitted("scripts may not use the network")
         return self._world.in_thread(lambda: _addresses(host)).addCallback(Answered)
@@ -288,10 +289,14 @@ class Effects:
             raise NotAvailable(f"the plugin {plugin} does not run")
 
 
-def _texts(args: list[Any], count: int) -> list[str]:
+def texts(args: list[Any], count: int) -> list[str]:
+    """Return the names with which a question begins; raises BadValue where there are none."""
     texts = args[:count]
     if len(texts) != count or not all(isinstance(text, str) for text in texts):
         raise BadValue("a question of a script has the wrong arguments")
+    for text in texts:
+        # What is too long for a name would be looked up at each of its dots.
+        check_name(text, "a name")
     return texts
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.error import ProcessExitedAlready
-from twisted.internet.interfaces import IProcessTransport, ITransport
+from twisted.internet.interfaces import IProcessTransport, IPushProducer
 from twisted.internet.protocol import Factory, ProcessProtocol, Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from ...box.messages import Message, Reader, pack
 from ...errors import RTOCError
@@ -131,6 +132,9 @@ class MotherProcess(ProcessProtocol):
         else:
             self._owner.ended(report.run, report.status)
 
+    def unread(self, held: bool) -> None:
+        """Send on: it is a few bytes a run."""
+
     def nonsense(self, problem: str) -> None:
         """End a mother that cannot be understood."""
         self._verdict = f"it sent what is no message: {problem}"
@@ -164,6 +168,7 @@ class MotherProcess(ProcessProtocol):
         self._owner.gone(self._verdict or how)
 
 
+@implementer(IPushProducer)
 class _Socket(Protocol):
     """A socket with messages in both directions; see doors.Line."""
 
@@ -194,10 +199,28 @@ class _Socket(Protocol):
 
     def close(self) -> None:
         """Close the socket."""
-        transport: ITransport = self.transport
-        transport.loseConnection()
+        # With a producer, what is to be closed waits for what it would still send.
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    # IPushProducer
+
+    def pauseProducing(self) -> None:
+        """Tell that what was sent is not read."""
+        self._ear.unread(True)
+
+    def resumeProducing(self) -> None:
+        """Tell that it was read."""
+        self._ear.unread(False)
+
+    def stopProducing(self) -> None:
+        """Wait for the end of the connection, which follows."""
 
     # Protocol
+
+    def connectionMade(self) -> None:
+        """Hear of what is not read."""
+        self.transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
         """Take what one read has brought."""

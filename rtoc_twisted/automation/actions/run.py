@@ -32,9 +32,10 @@ _STOP_SECONDS = 1.0
 _KILL_SECONDS = 5.0
 """Time until a mother is taken for hung that does not tell of the end of a process that she is to kill."""
 
-_OUTPUT = 65_536
+_OUTPUT = 66_000
 _ERROR = 10_000
-"""Letters of the output, and of the end of a failure's text, that are kept."""
+"""Letters that are kept of the output (all that a script may print, and what it says of the rest), and of the
+end of a failure's text."""
 
 
 class Run:
@@ -68,6 +69,7 @@ class Run:
         self._queue: deque[Any] = deque()
         self._asking = False
         self._working = False
+        self._unread = False
         self._holds: set[str] = set()
         self._pace = Pace(clock, lambda held: self._let(held, "pace"))
         self._began = clock.seconds()
@@ -169,9 +171,16 @@ class Run:
         self._verdict = self._verdict or f"the process that runs scripts is gone: {reason}"
         self.ended(-signal.SIGKILL)
 
+    def unread(self, held: bool) -> None:
+        """Answer no further questions while the script does not read the answers that it has."""
+        self._unread = held
+        if not held:
+            self._work()
+
     def hung_up(self) -> None:
         """Take note that nothing more comes."""
         self._hung_up = True
+        self.unread(False)
         if self._status is None and not self._killed:
             self._at(_STOP_SECONDS, self._kill, "" if self._result else "its process closed its socket")
         self._perhaps_over()
@@ -199,7 +208,7 @@ class Run:
             return
         self._working = True
         try:
-            while self._effects is not None and self._queue and not self._asking:
+            while self._effects is not None and self._queue and not (self._asking or self._unread):
                 self._do(self._effects, self._queue.popleft())
         finally:
             self._working = False
@@ -214,7 +223,8 @@ class Run:
                 case box.Notify():
                     effects.notify(message)
                 case messages.Ask():
-                    self._ask(effects, message)
+                    if not self._hung_up:
+                        self._ask(effects, message)
                 case messages.Printed(text=text):
                     self._print(text)
                 case messages.Keep(name=name, value=value):

@@ -45,9 +45,11 @@ class Shelf:
 def _read(path: Path) -> bytes:
     # Neither a link that was put there meanwhile, nor a pipe for whose other end one would wait.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        # Of a directory there would be no file object to close it.
+        os.close(descriptor)
+        raise OSError(f"{path} is no file")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(f"{path} is no file")
         data = file.read(_LARGEST + 1)
     if len(data) > _LARGEST:
         raise TooLarge(f"{path.name} has more than {_LARGEST} bytes")

@@ -180,7 +180,7 @@ _OF_ONE = (
     "degrees", "radians", "floor", "ceil", "trunc", "fabs",
 )  # fmt: skip
 _OF_TWO = (
-    "arctan2", "hypot", "fmod", "mod", "remainder", "power", "copysign", "maximum", "minimum", "fmax", "fmin",
+    "arctan2", "hypot", "mod", "remainder", "power", "copysign", "maximum", "minimum", "fmax", "fmin",
 )  # fmt: skip
 _INVERSE = ("sin", "cos", "tan", "sinh", "cosh", "tanh")
 _TRUTHS = ("isnan", "isinf", "isfinite")
@@ -211,6 +211,8 @@ _numpy: dict[str, Function] = {
     **{name: _each(np.abs, one=abs) for name in ("abs", "absolute")},
     **{name: _each(getattr(np, name), "value value") for name in _OF_TWO},
     **{name: _each(np.round, "value decimals:whole?") for name in ("round", "around")},
+    # Of some arrays it takes a microsecond for each element.
+    "fmod": _each(np.fmod, "number number"),
     "clip": _each(np.clip, "value value value"),
     "where": _each(_choose, "value value value"),
     "logical_not": _each(np.logical_not, truth=True),

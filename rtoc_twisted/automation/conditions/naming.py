@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
+from ...wire.batch import MAX_NAME
 from .language import CONSTANTS, FUNCTIONS, MODULES
 from .source import Source
 from .uses import View
@@ -96,6 +97,8 @@ def _called(source: Source, node: ast.Call) -> Reference | None:
     device, _, name = given.value.partition(".")
     if not device or not name:
         raise source.fault(source.start(given), 'a name has a device and a name of its own: "Device.Name"')
+    if len(given.value) > 2 * MAX_NAME:
+        raise source.fault(source.start(given), f"a name has {MAX_NAME} letters at most")
     view = View.LATEST if word == "signal" else View.PARAMETER
     return Reference(given.value, view, bare=True)
 

@@ -28,8 +28,15 @@ from .tree import (
     Sort,
     Tree,
     Whole,
+    is_over_arrays,
 )
 from .uses import Use, View
+
+MAX_PARTS = 1000
+"""Parts of a condition: to read so many takes the server some hundredths of a second."""
+
+MAX_OVER_ARRAYS = 32
+"""Parts that compute with arrays: each costs up to a tenth of a millisecond a value, for 10 000 samples."""
 
 _Sign: TypeAlias = type[ast.operator] | type[ast.cmpop]
 _ARITHMETIC: Mapping[_Sign, str] = {
@@ -93,6 +100,8 @@ class _Reader:
         self._source = source
         self._slots: dict[tuple[str, View, float], Slot] = {}
         self._samples: list[int | None] = []
+        self._parts = 0
+        self._over_arrays = 0
 
     def tree(self) -> Tree:
         """Return the whole."""
@@ -101,6 +110,17 @@ class _Reader:
         return Tree(root, tuple(Use(key, view, seconds, count) for (key, view, seconds), count in uses))
 
     def _node(self, node: ast.expr) -> Node:
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise self._fault(node, f"a condition has {MAX_PARTS} parts at most")
+        made = self._made(node)
+        if is_over_arrays(made):
+            self._over_arrays += 1
+            if self._over_arrays > MAX_OVER_ARRAYS:
+                raise self._fault(node, f"a condition computes with arrays {MAX_OVER_ARRAYS} times at most")
+        return made
+
+    def _made(self, node: ast.expr) -> Node:
         match node:
             case ast.Constant():
                 return self._constant(node)

@@ -13,6 +13,7 @@ from ...errors import BadValue
 MAX_CHARACTERS = 10_000
 MAX_DEPTH = 50
 
+_WORDS = {"&&": "and", "||": "or"}
 _NO_CHARACTERS = re.compile("[\0\ud800-\udfff]")
 
 
@@ -84,8 +85,14 @@ class Source:
                 # The parser's way to say that it was at the end.
                 raise self.fault(len(self._text.rstrip()), "something is missing here") from None
             place = self._starts[line - 1] + column - 1
-            if self._text[place : place + 1] == "=":
+            if self._text[place : place + 2] in ("=>", "=<"):
+                reason = "it is >= and <="
+            elif self._text[place : place + 1] == "=":
                 reason = "equality is =="
+            elif (sign := self._text[max(place - 1, 0) : place + 1]) in _WORDS:
+                reason = f"{sign} is {_WORDS[sign]}"
+            elif "literal" in reason:
+                reason += '; names with blanks or digits first are in quotes: signal("Device.Name")'
             elif self._text[place : place + 1] == "\n":
                 reason += "; over several lines a condition is in parentheses"
             raise self.fault(place, f"this is not Python: {reason}") from None

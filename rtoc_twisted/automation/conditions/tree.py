@@ -213,6 +213,18 @@ class Tree:
         return all(use.view in (View.LATEST, View.RECEIVED, View.RATE) for use in self.uses)
 
 
+def is_over_arrays(node: Node) -> bool:
+    """Return whether a part computes something for each element of an array, not of its parts."""
+    match node:
+        case Sign(operand=operand):
+            return operand.array
+        case Arithmetic(left=left, right=right):
+            return left.array or right.array
+        case Comparison(operands=operands) | Call(arguments=operands):
+            return any(operand.array for operand in operands)
+    return False
+
+
 def _common(nodes: tuple[Node, ...]) -> Sort:
     sorts = {node.sort for node in nodes}
     return sorts.pop() if len(sorts) == 1 else Sort.EITHER

@@ -17,9 +17,11 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _PROT_EXEC = 4
 _FIONBIO = 0x5421
 _AF_INET, _AF_INET6 = 2, 10
+_F_SETFL, _F_DUPFD_CLOEXEC = 4, 1030
+"""Commands of fcntl about a descriptor alone: 0 to 4, and another dup; others send signals to processes."""
 
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
-_LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
+_LOAD, _EQUAL, _GREATER, _ANY_BIT, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x06
 _ALLOW, _FAIL = 0x7FFF0000, 0x00050000
 
 _PR_SET_SECCOMP, _PR_GET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _SECCOMP_MODE_FILTER = 22, 21, 38, 2
@@ -44,7 +46,7 @@ MACHINES = {
         read 0 write 1 open 2 close 3 stat 4 fstat 5 lstat 6 poll 7 lseek 8 mmap 9 mprotect 10
         munmap 11 brk 12 rt_sigprocmask 14 rt_sigreturn 15 ioctl 16 pread64 17 pwrite64 18
         select 23 sched_yield 24 mremap 25 madvise 28 nanosleep 35 getpid 39 socket 41 connect 42
-        sendto 44 recvfrom 45 sendmsg 46 recvmsg 47 shutdown 48 getsockname 51 getpeername 52
+        sendto 44 recvfrom 45 shutdown 48 getsockname 51 getpeername 52
         setsockopt 54 getsockopt 55 exit 60 fcntl 72 fsync 74 ftruncate 77 gettimeofday 96
         getrusage 98 times 100 sigaltstack 131 gettid 186 time 201 futex 202
         sched_getaffinity 204 restart_syscall 219 clock_gettime 228 clock_getres 229
@@ -61,7 +63,7 @@ MACHINES = {
         sched_getaffinity 123 sched_yield 124 restart_syscall 128 sigaltstack 132
         rt_sigprocmask 135 rt_sigreturn 139 times 153 getrusage 165 gettimeofday 169 getpid 172
         gettid 178 socket 198 connect 203 getsockname 204 getpeername 205 sendto 206 recvfrom 207
-        setsockopt 208 getsockopt 209 shutdown 210 sendmsg 211 recvmsg 212 brk 214 munmap 215
+        setsockopt 208 getsockopt 209 shutdown 210 brk 214 munmap 215
         mremap 216 mmap 222 mprotect 226 madvise 233 getrandom 278 statx 291
         """,
     ),
@@ -74,11 +76,11 @@ COMPUTING = (
 )
 _FILES = (
     *("open", "openat", "stat", "lstat", "fstat", "newfstatat", "statx", "lseek", "pread64", "pwrite64"),
-    *("fcntl", "fsync", "ftruncate"),
+    *("fsync", "ftruncate"),
 )
 _NETWORK = (
-    *("connect", "sendto", "recvfrom", "sendmsg", "recvmsg", "shutdown", "getsockname", "getpeername"),
-    *("setsockopt", "getsockopt", "select", "pselect6", "fcntl"),
+    *("connect", "sendto", "recvfrom", "shutdown", "getsockname", "getpeername"),
+    *("setsockopt", "getsockopt", "select", "pselect6"),
 )
 
 
@@ -105,6 +107,9 @@ def program(machine: Machine, files: bool = False, network: bool = False) -> lis
         allow(name)
     for name in ("mmap", "mprotect"):
         allow(name, (_LOAD, 0, 0, _argument(2)), (_ANY_BIT, 1, 0, _PROT_EXEC))
+    if files or network:
+        own = (_EQUAL, 1, 0, _F_DUPFD_CLOEXEC), (_GREATER, 1, 0, _F_SETFL)
+        allow("fcntl", (_LOAD, 0, 0, _argument(1)), *own)
     if network:
         allow("ioctl", (_LOAD, 0, 0, _argument(1)), (_EQUAL, 0, 1, _FIONBIO))
         allow("socket", (_LOAD, 0, 0, _argument(0)), (_EQUAL, 1, 0, _AF_INET), (_EQUAL, 0, 1, _AF_INET6))

@@ -8,13 +8,15 @@ that a script can do no harm is up to the process that it runs in (sandbox).
 from __future__ import annotations
 
 import ast
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import CodeType
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from ...errors import BadValue
 from .spelling import KEPT, Place, Spelled, spelled
+from .trees import parts, size_in_code
 from .words import (
     BUILTINS,
     MODULES,
@@ -31,9 +33,16 @@ FILE = "<script>"
 LONGEST = 32_768
 """Letters of a script."""
 
+MOST = 4000
+"""Words, signs and lines of a script: to check so many takes the server a few hundredths of a second."""
+
 DEEPEST = 200
 """Levels of nesting of a script's tree."""
 
+_LARGEST = 20_000
+"""Parts of a tree, where what a `finally` or `with` does counts for each way out of it, as in its code."""
+
+_PIECE = re.compile(r"\w+|[^\w\s]|\n")
 _SELVES = ("self", "cls", KEPT)
 _ASYNCHRONOUS = (ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await)
 _N = TypeVar("_N", bound=ast.AST)
@@ -66,16 +75,19 @@ def translated(source: str, files: bool = False, network: bool = False) -> Scrip
     """Return a script as code, to be executed in a world (world.py); raises NoScript as check()."""
     if len(source) > LONGEST:
         raise NoScript(f"a script of {len(source)} letters, and {LONGEST} is the limit")
+    if sum(1 for _ in _PIECE.finditer(source)) > MOST:
+        raise NoScript(f"a script of more than {MOST} words, signs and lines")
     text = spelled(source)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(text.text, FILE)
-            _check_depth(tree)
             checker = _Checker(tree, files, network)
             checker.check()
+            if size_in_code(tree) > _LARGEST:
+                raise NoScript("there are too many ways out of its finally and with blocks")
             rewritten = _Rewriter(text, checker.free, checker.bound).visit(tree)
-            code = compile(ast.fix_missing_locations(rewritten), FILE, "exec", dont_inherit=True)
+            code = compile(rewritten, FILE, "exec", dont_inherit=True)
     except SyntaxError as error:
         if error.lineno is None:
             raise NoScript(f"no script: {error.msg}") from None
@@ -92,15 +104,6 @@ def _refuse(node: Any, reason: str) -> NoReturn:
     raise NoScript(reason, node.lineno, node.col_offset + 1)
 
 
-def _check_depth(tree: ast.AST) -> None:
-    level, depth = [tree], 0
-    while level:
-        depth += 1
-        if depth > DEEPEST:
-            raise RecursionError
-        level = [child for node in level for child in ast.iter_child_nodes(node)]
-
-
 class _Checker:
     """Walks through a tree, without recursion.
 
@@ -108,39 +111,41 @@ class _Checker:
     """
 
     def __init__(self, tree: ast.Module, files: bool, network: bool) -> None:
-        self._nodes = list(ast.walk(tree))
+        self._parts = parts(tree, DEEPEST)
         self._modules = {*MODULES, *(NETWORK_MODULES if network else ())}
         self._refused = {name: why for name, why in REFUSED_NAMES.items() if not (files and name == "open")}
         self._methods = {
             item
-            for node in self._nodes
+            for node, _ in self._parts
             if isinstance(node, ast.ClassDef)
             for item in node.body
             if isinstance(item, ast.FunctionDef)
         }
-        self.bound = frozenset(name for node in self._nodes for name in _bound(node))
-        self._unbound = {node.id for node in self._nodes if isinstance(node, ast.Name)} - self.bound
-        owners = {node.value for node in self._nodes if isinstance(node, ast.Attribute)}
+        self._checks: Mapping[type[ast.AST], Callable[[Any], None]] = {
+            ast.Attribute: self._check_attribute,
+            ast.Name: self._check_name,
+            ast.Import: self._check_import,
+            ast.ImportFrom: self._check_import,
+            ast.MatchClass: _check_class_pattern,
+            **dict.fromkeys(_ASYNCHRONOUS, _refuse_async),
+        }
+        self.bound = frozenset(name for node, names in self._parts for name in _bound(node, names))
+        self._unbound = {node.id for node, _ in self._parts if type(node) is ast.Name} - self.bound
+        owners = (node.value for node, _ in self._parts if type(node) is ast.Attribute)
         owning = {node.id for node in owners if isinstance(node, ast.Name)}
         self.free = frozenset((owning & self._unbound) - WORLD - BUILTINS - {KEPT})
 
     def check(self) -> None:
         """Raise NoScript for the first thing that the language has not."""
         position: Any = None
-        for node in self._nodes:
-            position = node if hasattr(node, "lineno") else position
-            if isinstance(node, _ASYNCHRONOUS) or getattr(node, "is_async", False):
-                _refuse(position, "async and await are not part of the script language")
-            if isinstance(node, ast.Attribute):
-                self._check_attribute(node)
-            elif isinstance(node, ast.MatchClass):
-                for name in node.kwd_attrs:
-                    _check_attribute_name(node, name, own=False)
-            elif isinstance(node, ast.Import | ast.ImportFrom):
-                self._check_import(node)
-            elif isinstance(node, ast.Name) and node.id in self._refused and node.id in self._unbound:
-                _refuse(node, f"{node.id}: {self._refused[node.id]}")
-            for name in _identifiers(node):
+        for node, names in self._parts:
+            position = node if "lineno" in node._attributes else position
+            if isinstance(node, ast.comprehension) and node.is_async:
+                _refuse_async(position)
+            check = self._checks.get(type(node))
+            if check is not None:
+                check(node)
+            for name in names:
                 if name.startswith("__") and not self._is_special(node):
                     _refuse(position, f"{name}: names that begin with __ are not part of the script language")
 
@@ -148,6 +153,10 @@ class _Checker:
         if isinstance(node, ast.Attribute):
             return True  # checked as such
         return node in self._methods and getattr(node, "name", "") in SPECIAL_METHODS
+
+    def _check_name(self, node: ast.Name) -> None:
+        if node.id in self._refused and node.id in self._unbound:
+            _refuse(node, f"{node.id}: {self._refused[node.id]}")
 
     def _check_attribute(self, node: ast.Attribute) -> None:
         base = node.value
@@ -176,6 +185,15 @@ class _Checker:
                 _refuse(node, f"{name} cannot be imported; scripts may import {known}")
 
 
+def _refuse_async(node: Any) -> NoReturn:
+    _refuse(node, "async and await are not part of the script language")
+
+
+def _check_class_pattern(node: ast.MatchClass) -> None:
+    for name in node.kwd_attrs:
+        _check_attribute_name(node, name, own=False)
+
+
 def _check_attribute_name(node: Any, name: str, own: bool) -> None:
     if name.startswith("_") and (not own or "__" in name):
         _refuse(node, f".{name}: names that begin with _ are not for scripts")
@@ -189,20 +207,13 @@ def _end_of(node: ast.Attribute) -> ast.expr:
     return ast.Name(node.attr, lineno=line, col_offset=max(0, end - len(node.attr.encode())))
 
 
-def _identifiers(node: ast.AST) -> Iterator[str]:
-    """Yield all names of a node: in a tree, every text that is no constant's is one."""
-    if isinstance(node, ast.Constant):
-        return
-    for _, value in ast.iter_fields(node):
-        for item in value if isinstance(value, list) else (value,):
-            if isinstance(item, str):
-                yield item
-
-
-def _bound(node: ast.AST) -> Iterator[str]:
+def _bound(node: ast.AST, names: list[str]) -> Iterator[str]:
     """Yield the names that a node gives a meaning to; parameters of functions mean it only there."""
-    if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-        yield node.id
+    if isinstance(node, ast.Name):
+        if not isinstance(node.ctx, ast.Load):
+            yield node.id
+    elif not names:
+        return
     elif isinstance(node, ast.Import | ast.ImportFrom):
         for alias in node.names:
             yield alias.asname or alias.name.partition(".")[0]
@@ -217,7 +228,7 @@ def _bound(node: ast.AST) -> Iterator[str]:
         | ast.Global
         | ast.Nonlocal,
     ):
-        yield from _identifiers(node)
+        yield from names
 
 
 def _call(name: str, *arguments: ast.expr) -> ast.Call:
@@ -353,8 +364,12 @@ class _Rewriter(ast.NodeTransformer):
 
 
 def _at(new: _N, old: ast.AST) -> _N:
-    """Give a node of ours the place of what it stands for."""
-    return ast.fix_missing_locations(ast.copy_location(new, old))
+    """Give a node of ours, and those of ours in it, the place of what it stands for."""
+    ast.copy_location(new, old)
+    for inner in ast.iter_child_nodes(new):
+        if "lineno" in inner._attributes and not hasattr(inner, "lineno"):
+            _at(inner, old)
+    return new
 
 
 def _place_of(node: ast.stmt) -> Place:

@@ -7,9 +7,9 @@ from time import monotonic
 from time import sleep as pause
 from typing import Any
 
-from ...box.messages import Message, pack
+from ...box.messages import Message
 from ...box.plain import plain
-from .messages import Ask, Reply, Stop, child_reader
+from .messages import Ask, Reply, Stop, child_reader, packed
 
 _SHORT = 0.005
 """Seconds of sleep too short to listen meanwhile."""
@@ -73,8 +73,8 @@ class Link:
         return others
 
     def send(self, message: Message) -> None:
-        """Send a message; raises TooLarge above the limit of a frame."""
-        frame = pack(message)
+        """Send a message; raises TooLarge above the limits of one."""
+        frame = packed(message)
         try:
             self._write(frame)
         except OSError:

@@ -15,7 +15,14 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from ...box.messages import Event, Message, Notify, Plot, Reader, Samples
+import msgspec
+
+from ...box.frames import frame
+from ...box.messages import Event, Message, Notify, Plot, Reader, Samples, pack
+from ...errors import BadValue, TooLarge
+
+LARGEST = 2 << 20
+"""Bytes of the lists and objects in a message of a run: each byte may be 64 of memory."""
 
 UNFORKED = 71
 """The status in Ended of a run for which the system had no process; Forked did not come."""
@@ -174,4 +181,48 @@ def child_reader() -> Reader[ToChild]:
 
 def childs_reader() -> Reader[FromChild]:
     """Return what the host reads the messages of a run with."""
-    return Reader(FromChild)
+    return _Wary()
+
+
+class _Wary(Reader[FromChild]):
+    """Reads what a process sends that may be anybody's by now."""
+
+    def __init__(self) -> None:
+        super().__init__(FromChild)
+        decode: Any = self._decode
+
+        def decoded(payload: Any) -> Any:
+            _check_size(memoryview(payload))
+            return decode(payload)
+
+        self._decode = decoded
+
+
+_fields = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+_FEW = range(0x90, 0xA0)
+"""How a list of 15 items at most begins, as all messages are."""
+
+_NESTED = frozenset((*range(0x80, 0xA0), *range(0xDC, 0xE0)))
+"""How lists and objects begin."""
+
+
+_HEAD = len(frame(b""))
+
+
+def packed(message: Message) -> bytes:
+    """Return a message of a run as a frame; raises TooLarge above its limit, or that of what is nested."""
+    framed = pack(message)
+    _check_size(memoryview(framed)[_HEAD:])
+    return framed
+
+
+def _check_size(payload: memoryview) -> None:
+    """Raise TooLarge for a message in which lists and objects have more than LARGEST bytes."""
+    if len(payload) <= LARGEST:
+        return
+    if payload[0] not in _FEW:
+        raise BadValue("no message")
+    fields = [bytes(field) for field in _fields(payload)]
+    nested = sum(len(field) for field in fields if field[0] in _NESTED)
+    if nested > LARGEST:
+        raise TooLarge(f"lists and objects of {nested} bytes in a message, and {LARGEST} is the limit")

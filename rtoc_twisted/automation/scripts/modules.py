@@ -49,7 +49,7 @@ _ALWAYS_HIDDEN = frozenset(
     }
 )
 _LAZY = (
-    *("_strptime", "unicodedata"),
+    *("_strptime", "multiprocessing", "unicodedata"),
     *(
         f"encodings.{codec}"
         for codec in (
@@ -104,11 +104,13 @@ def shown(name: str, files: bool) -> Module:
     """
     module = import_module(name)
     hidden = _HIDDEN.get(name, frozenset()) | _ALWAYS_HIDDEN | (frozenset() if files else _FILES)
+    here = vars(module)
     names = {
-        public: value
+        public: here[public]
         for public in dir(module)
-        if not public.startswith("_") and public not in hidden
-        if not isinstance(value := getattr(module, public, None), ModuleType)
+        # What is listed but not here is a module, which would be imported by looking at it.
+        if public in here and not public.startswith("_") and public not in hidden
+        if not isinstance(here[public], ModuleType)
     }
     for inner in _SUBMODULES.get(name, ()):
         names[inner] = shown(f"{name}.{inner}", files)

@@ -23,7 +23,7 @@ DESCRIPTORS = 64
 """How many it may have where it may have files or the network."""
 
 NOBODY = 65534
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _PAGE = resource.getpagesize()
 
 
@@ -80,6 +80,9 @@ def enter(parent: int, memory: int, seconds: float, files: bool, network: bool) 
         limits[resource.RLIMIT_DATA] = _data() + memory
     if seconds:
         limits[resource.RLIMIT_CPU] = math.ceil(seconds)
+    if sys.platform == "linux":
+        # What runs as the same user sees nothing of it by way of /proc.
+        filters.prctl(_PR_SET_DUMPABLE, 0)
     for kind, most in limits.items():
         _limit(kind, most, 1 if kind == resource.RLIMIT_CPU else 0)
     machine = filters.machine()

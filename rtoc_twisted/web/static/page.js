@@ -27,7 +27,7 @@ let willDraw = false;
 
 const signals = new SignalTable(drawSoon);
 const events = new EventList(EVENTS, drawSoon, (rule) =>
-  link.ask({ id: ACKNOWLEDGE + rule, automation: { acknowledge: rule } }),
+  link.ask({ id: ACKNOWLEDGE + rule, automation: { acknowledge: rule, alarms: rule } }),
 );
 const now = () => Date.now() / 1000 + clockAhead;
 
@@ -57,7 +57,11 @@ function heard(message) {
 }
 
 function answered(answer) {
-  if (answer.error) say("problem", answer.errors?.[0]?.message ?? "The server reports an error.");
+  const rule = answer.id?.startsWith?.(ACKNOWLEDGE) && answer.id.slice(ACKNOWLEDGE.length);
+  const alarm = answer.automation?.alarms?.[rule];
+  // Where it is acknowledged, it does not matter whether somebody else was quicker.
+  if (alarm?.acknowledged) events.acknowledged(rule, alarm.acknowledgedBy);
+  else if (answer.error) say("problem", answer.errors?.[0]?.message ?? "The server reports an error.");
   const restarted = answer.hello !== undefined && answer.hello.boot !== boot;
   if (answer.hello) {
     const { server, version, time } = answer.hello;
@@ -67,10 +71,6 @@ function answered(answer) {
     document.body.toggleAttribute("data-controls", answer.hello.permissions.includes("control"));
   }
   if (answer.signalList && answer.latest) signals.reset(answer.signalList, answer.latest);
-  const alarm = answer.automation?.acknowledge;
-  if (alarm && answer.id?.startsWith?.(ACKNOWLEDGE)) {
-    events.acknowledged(answer.id.slice(ACKNOWLEDGE.length), alarm.acknowledgedBy);
-  }
   if (answer.events) events.takeAll(answer.events, restarted);
   // What was there before is not news; what comes after the next drawing is.
   if (answer.events) requestAnimationFrame(() => setTimeout(() => events.announce(), 2 * PAUSE));
