@@ -36,7 +36,7 @@ POLICY_VIOLATION = 1008
 _BEFORE_LOGIN = 1 << 20
 # Requests with an id that may be under way at once; the next one waits.
 _AT_ONCE = 16
-# Time for messages that waited, until others have their turn.
+# Time for the messages of one client, until others have their turn.
 _TURN_SECONDS = 0.02
 
 
@@ -75,6 +75,7 @@ class Connection:
         # Answers that wait until the client has taken what was said before.
         self._ready: deque[Answer] = deque()
         self._working_off = self._open = False
+        self._spent = 0.0
         self._when_ended: dict[object, Callable[[], None]] = {}
         # The key and the answer of the command whose handler runs.
         self._present: tuple[str, Answer] | None = None
@@ -94,7 +95,7 @@ class Connection:
     def received(self, payload: bytes, binary: bool = False) -> None:
         """Take a message; it is worked off at once unless earlier ones wait."""
         if not (self._holds or self._inbox or self._socket.congested):
-            self._handle(payload, binary)
+            self._handle_in_time(payload, binary)
         elif self._open:
             # Nothing more is read, so what waits here is at most what one read had brought.
             self._inbox.append((payload, binary))
@@ -140,21 +141,27 @@ class Connection:
         if self._working_off:
             return
         self._working_off = True
-        clock = self._house.clock
-        enough = clock.seconds() + _TURN_SECONDS
         try:
             self._say_ready()
             while self._inbox and not self._holds and not self._socket.congested:
-                self._handle(*self._inbox.popleft())
-                if self._inbox and clock.seconds() >= enough:
-                    self._holds += 1
-                    clock.callLater(0, self._go_on)
+                self._handle_in_time(*self._inbox.popleft())
         finally:
             self._working_off = False
         if not self._inbox and not self._holds:
             self._socket.resume()
 
     # From a frame to a request.
+
+    def _handle_in_time(self, payload: bytes, binary: bool) -> None:
+        """Handle a message; when this client's took their time, others have their turn before the next."""
+        clock = self._house.clock
+        began = clock.seconds()
+        self._handle(payload, binary)
+        self._spent += clock.seconds() - began
+        if self._spent >= _TURN_SECONDS:
+            self._spent = 0.0
+            self._holds += 1
+            clock.callLater(0, self._go_on)
 
     def _handle(self, payload: bytes, binary: bool) -> None:
         if self._takes_data and not binary:

@@ -41,7 +41,8 @@ from tests.process_support import PATIENCE, environment
 CLOCK = 1_600_000_000.0
 BARE = (
     *(sys.executable, "-P", "-c"),
-    "import sys; sys.modules['scipy'] = None\nfrom rtoc_twisted.automation.scripts.mother import main; main()",
+    "import sys; sys.modules['scipy'] = None\n"
+    "from rtoc_twisted.automation.scripts.mother import main; main()",
 )
 """A mother without scipy, which takes four fifths of the time that she needs to start."""
 

@@ -268,6 +268,21 @@ class EngineTest(SynchronousTestCase):
         self.assertEqual(len(told := self.bench.events()), 1, told)
         self.assertIn("47", told[0])
 
+    def test_a_storm_of_many_rules(self) -> None:
+        """All of them together have a limit as well, told once at its beginning and once at its end."""
+        for number in range(30):
+            self.bench.rule(f"r{number}", "Dev.A.latest >= 2", trigger="true", perMinute=0)
+        self.bench.send("Dev.A", *[2.0] * 100)
+        told = self.bench.events()
+        notices = [text for text in told if text.startswith("all rules together")]
+        self.assertEqual((len(told), len(notices)), (2001, 1))
+        self.bench.clock.pump([1.0] * 70)
+        self.bench.send("Dev.A", 2.0)
+        self.assertEqual(
+            [text for text in self.bench.events() if "1000" in text],
+            ["all rules together: the storm of events is over, 1000 were left out"],
+        )
+
     def test_a_rule_that_is_set_again_in_a_storm(self) -> None:
         """It is the same storm: told once, and no event more."""
         found = []

@@ -27,16 +27,17 @@ class BrakeNews(NamedTuple):
 
 
 class Brake:
-    """Allows `per_minute` events a minute on average, and as many at once after a quiet minute.
+    """Allows `per_minute` events a minute on average, and `burst` at once after some calm.
 
-    per_minute: 0 allows everything. Times are wall times in seconds.
+    per_minute: 0 allows everything; burst: as many, unless it is told. Times are wall times in seconds.
     """
 
-    __slots__ = ("_at", "_began", "_last", "_left_out", "_tokens", "per_minute")
+    __slots__ = ("_at", "_began", "_burst", "_last", "_left_out", "_tokens", "per_minute")
 
-    def __init__(self, per_minute: int) -> None:
+    def __init__(self, per_minute: int, burst: int | None = None) -> None:
         self.per_minute = per_minute
-        self._tokens = float(per_minute)
+        self._burst = float(per_minute if burst is None else burst)
+        self._tokens = self._burst
         self._at: float | None = None
         # Of the storm that goes on: whether its beginning was told, its newest event left out, and how many.
         self._began = False
@@ -49,7 +50,7 @@ class Brake:
             return True
         if self._at is not None and now > self._at:
             earned = (now - self._at) * self.per_minute / 60.0
-            self._tokens = min(float(self.per_minute), self._tokens + earned)
+            self._tokens = min(self._burst, self._tokens + earned)
         self._at = now
         if self._tokens >= 1.0:
             self._tokens -= 1.0

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from ..interfaces import IStorage
 from ..model import HIDDEN_DEVICE, Event, SignalName
+from .brake import Brake
 from .chain import DEEPEST, Chain, Link, new_link
 from .live import LiveRule
 
@@ -16,6 +17,10 @@ _NOWHERE: Final = SignalName("noDevice", "noName")
 _WARNING: Final = 1
 MINUTE: Final = 60.0
 """Seconds between two events that tell the same."""
+
+_ALL_PER_MINUTE: Final = 12_000
+_ALL_AT_ONCE: Final = 2000
+"""Events of all rules together; so many at once take the server some tenths of a second."""
 
 NOTICES: Final = ("brake", "circle")
 """What a cause is `by` whose event tells what automation did not do: nothing follows from it."""
@@ -34,11 +39,12 @@ class Raising:
         self._storage = storage
         self._chain = chain
         self._emit = emit
+        self._all = Brake(_ALL_PER_MINUTE, _ALL_AT_ONCE)
         self.braked = 0
         self.circles = 0
 
     def fire(self, live: LiveRule, now: float, sample: Sample | None) -> None:
-        """Raise the event of a rule, unless there are too many of them, or it is its own consequence."""
+        """Raise the event of a rule, unless there are too many of it or of all, or it follows from itself."""
         link = self._chain.now()
         if link is not None and link.depth >= DEEPEST:
             self.circles += 1
@@ -47,18 +53,27 @@ class Raising:
                 self._tell(
                     live, now, "circle", f"{live.rule.name}: not fired, it would follow from itself", link
                 )
-        elif live.brake.allow(now):
-            # A chain's name is made of chance, which costs more than all else that a storm does here.
-            self._emit(live, self._event(live, now, sample, link or new_link(), "rule"))
-        else:
+        elif not live.brake.allow(now):
             self.braked += 1
             self.look_at_brake(live, now)
+        elif not self._all.allow(now):
+            self.braked += 1
+            self._look_at_all(live, now)
+        else:
+            # A chain's name is made of chance, which costs more than all else that a storm does here.
+            self._emit(live, self._event(live, now, sample, link or new_link(), "rule"))
+            self._look_at_all(live, now)
 
     def look_at_brake(self, live: LiveRule, now: float) -> None:
         """Tell that a rule's storm of events began or is over, where that is news."""
         news = live.brake.news(now)
         if news is not None:
             self._tell(live, now, "brake", f"{live.rule.name}: {news.text}", new_link())
+
+    def _look_at_all(self, live: LiveRule, now: float) -> None:
+        news = self._all.news(now)
+        if news is not None:
+            self._tell(live, now, "brake", f"all rules together: {news.text}", new_link())
 
     def test(self, live: LiveRule, now: float) -> Event:
         """Return the event of a rule that somebody tries; it does not stand for its alarm."""
