@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -186,6 +187,9 @@ class ValuesTests(SynchronousTestCase):
         event = Event(SignalName("D", "a"), "hot", 5.0, 2, "i", {"t": 1}, 7)
         pushed = {"text": "hot", "dname": "D", "sname": "a", "x": 5, "priority": 2, "value": {"t": 1}}
         self.assertEqual(push_of({"event": {**pushed, "id": "i", "eventId": 7}}), EventRaised(event))
+        alarm = {"rule": "hot", "acknowledged": False}
+        raised = push_of({"event": {**pushed, "id": "i", "eventId": 7, "alarm": alarm}})
+        self.assertEqual(raised, EventRaised(replace(event, alarm=alarm)))
         self.assertEqual(listed_event(["D", "a", 7, "hot", 5.0, {"t": 1}, 2, "i"]), event)
 
     def test_latest_in_both_lengths(self) -> None:

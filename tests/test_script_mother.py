@@ -47,6 +47,7 @@ LAZY = (
     "rtoc.lsfit(Generator.Sinus, 'quad'), rtoc.combine([Generator.Sinus, Generator.Square], 9)",
     "sp.optimize.curve_fit(lambda x, a: a * x, [1, 2, 3], [2, 4, 6.1]), sp.optimize.linprog([1, 1])",
     "sp.optimize.minimize(lambda v: v[0] ** 2, [3.0]), sp.optimize.brentq(lambda v: v - 1, 0, 3)",
+    "sp.optimize.differential_evolution(lambda v: v[0] ** 2, [(-1, 1)], maxiter=3)",
     "sp.signal.filtfilt(*sp.signal.butter(3, 0.1), np.ones(50)), sp.signal.savgol_filter(np.ones(9), 5, 2)",
     "sp.signal.lsim(([1], [1, 1]), [1, 1], [0, 1]), sp.signal.find_peaks([0, 1, 0]), sp.fft.dct([1.0, 2])",
     "sp.integrate.solve_ivp(lambda t, y: -y, (0, 1), [1.0], method='BDF'), sp.linalg.expm(np.eye(2))",

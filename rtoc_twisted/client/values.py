@@ -153,6 +153,7 @@ def _pushed_event(fields: Mapping[str, Any]) -> Event:
         action_id=str(fields["id"]),
         value=fields["value"],
         number=int(fields["eventId"]),
+        alarm=fields.get("alarm"),
     )
 
 
