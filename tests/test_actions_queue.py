@@ -30,6 +30,14 @@ class QueueCase(SynchronousTestCase):
         self.stage.mother.scripts[place].done()
         self.stage.fork(known)
 
+    def logged(self) -> list[LogEvent]:
+        """Return the list of what is logged from now on."""
+        events: list[LogEvent] = []
+        observe = provider(ILogObserver)(lambda event: events.append(event))
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        return events
+
 
 class QueueTests(QueueCase):
     """One at a time of each, two of all."""
@@ -110,10 +118,7 @@ class QueueTests(QueueCase):
         self.assertEqual((counters["actions_running"], counters["actions_failed"]), (1, 1))
 
     def test_failures_are_logged_when_they_are_news(self) -> None:
-        events: list[LogEvent] = []
-        observe = provider(ILogObserver)(lambda event: events.append(event))
-        globalLogPublisher.addObserver(observe)
-        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        events = self.logged()
         for error in ("KeyError: 1", "KeyError: 2", "TypeError: 3", "", "", "TypeError: 4"):
             self.stage.run()
             if error:
@@ -125,6 +130,13 @@ class QueueTests(QueueCase):
         failed, again = "action {name} failed: {error}", "action {name} works again"
         self.assertEqual(told, [failed, failed, again, failed])
         self.assertEqual(self.stage.actions.counters()["actions_failed"], 4)
+
+    def test_what_the_servers_end_stops_has_not_failed(self) -> None:
+        events = self.logged()
+        self.stage.run()
+        self.stage.actions.close()
+        self.stage.script.done()
+        self.assertEqual([event for event in events if "failed" in str(event.get("log_format"))], [])
 
 
 class MotherTests(QueueCase):

@@ -269,6 +269,8 @@ class Part9(SynchronousTestCase):
         self.assertEqual(words(one.step(True, None, NOW)), ["active", "fired"])
         self.assertEqual(row(), (True, False, True))
         self.assertEqual(words(one.acknowledge(NOW, "anna", "I see")), ["acknowledged"])
+        again = self.assertRaises(BadValue, one.acknowledge, NOW, "bert")
+        self.assertIn("is acknowledged already", str(again))
         self.assertEqual(row(), (True, True, False))
         one.step(False, None, NOW + 1)
         self.assertEqual(row(), (False, True, False))

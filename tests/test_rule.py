@@ -211,10 +211,7 @@ class Actions(Refusing):
         """The field is named, and what was expected."""
         least = {"name": "A", "listenID": "x", "script": ""}
         wrong: list[tuple[dict[str, Any], str]] = [
-            (
-                {"listenID": None},
-                "setAction.listenID: expected the id of an event, or a list of them, got null",
-            ),
+            ({"listenID": None}, "setAction.listenID: missing"),
             ({"listenID": [1]}, "setAction.listenID: expected"),
             ({"listenID": ["x"] * (MAX_LISTENED + 1)}, "setAction.listenID: 1001 are too many"),
             ({"script": None}, "setAction.script: missing"),

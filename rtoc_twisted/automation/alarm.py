@@ -149,7 +149,9 @@ class Alarm:
         """Note that a person has seen it; raises BadValue unless it wants to be acknowledged."""
         state = self._state
         if state.acknowledged:
-            raise self._refusal("acknowledge", "does not want to be acknowledged")
+            wanted = self.rule.wants_ack
+            why = "is acknowledged already" if wanted else "does not want to be acknowledged"
+            raise self._refusal("acknowledge", why)
         self._remark(comment)
         state.acknowledged, state.acknowledged_by = True, who
         if self.rule.wants_confirm:
@@ -189,7 +191,8 @@ class Alarm:
         if seconds is None and state.shelved == "oneShot":
             raise self._refusal("shelve", "is shelved already")
         if seconds is not None and not 0 < seconds <= MAX_SECONDS:
-            raise BadValue(f"shelve.seconds: expected more than 0 seconds, got {shown(seconds)}")
+            most = f"more than 0 and at most {MAX_SECONDS:g}"
+            raise BadValue(f"shelve.seconds: expected {most} seconds, got {shown(seconds)}")
         state.shelved = "oneShot" if seconds is None else "timed"
         state.shelved_by, state.until = who, None if seconds is None else now + seconds
         return self._did(ChangeKind.SHELVED, now)

@@ -241,6 +241,8 @@ def _spans(read: Fields, key: str, zone: tzinfo) -> Spans | None:
 
 def _listened(read: Fields) -> tuple[str, ...]:
     value = read.plain("listenID")
+    if value is None:
+        raise BadValue(f"{read.key('listenID')}: missing")
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):

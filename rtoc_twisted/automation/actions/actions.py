@@ -333,8 +333,8 @@ class Actions:
         """Log that an action fails, fails in another way, or works again: not each of its runs."""
         key = job.kind, job.name
         before = self._failing.pop(key, None)
-        if outcome.ok:
-            if before is not None:
+        if outcome.ok or self._closing is not None:
+            if outcome.ok and before is not None:
                 self._log.info("action {name} works again", name=job.name)
             return
         # What the reason says beside its kind may be another value each time.
