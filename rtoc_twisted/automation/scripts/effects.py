@@ -253,7 +253,13 @@ class Telegram:
         if isinstance(path, bytes | bytearray):
             name, data = "", bytes(path)
         else:
-            name, data = str(path).rpartition("/")[2], self._read(str(path))
+            name = str(path).rpartition("/")[2]
+            try:
+                data = self._read(str(path))
+            except PermissionError:
+                # The server reads it, where scripts may have files sent from.
+                self._send(kind, "", name, str(path), priority, permission)
+                return
         if len(data) > LARGEST_FILE:
             raise ValueError(f"a {kind} of {len(data)} bytes, and {LARGEST_FILE} is the limit")
         self._send(kind, "", name, data, priority, permission)
