@@ -34,8 +34,9 @@ class Server:
     """A running server. port: where it listens on the loopback interface."""
 
     def __init__(self, command: Sequence[str], log: Path) -> None:
-        # Settings of whoever runs the benchmarks are not the server's.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("RTOC_")}
+        # Settings of whoever runs the benchmarks are not the server's, nor is it to compile itself each time.
+        theirs = ("RTOC_", "PYTHONDONTWRITEBYTECODE")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
         with log.open("wb") as out:
             self._process = subprocess.Popen(
                 command, cwd=_ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
