@@ -99,7 +99,7 @@ class Mother:
         """Log, once, what this system cannot do."""
         if missing and not self._warned:
             self._warned = True
-            self._log.warn("scripts: {missing}", missing="; ".join(missing))
+            self._log.warn("scripts have {missing}", missing="; ".join(missing))
 
     def forked(self, number: int) -> None:
         """Take note that the process of a run is there."""

@@ -128,7 +128,7 @@ def main() -> None:
         host.setblocking(True)
         mother = Mother(host, lambda connection, parent: child.live(connection, parent, modules))
         with suppress(OSError):
-            lacking = [f"scripts have no {name}: it is not installed" for name in modules.missing]
+            lacking = [f"no {name}: it is not installed" for name in modules.missing]
             mother.tell(Ready(os.getpid(), [*sandbox.missing(), *lacking]))
             mother.work(ends)
         mother.bury()
