@@ -22,7 +22,7 @@ _USER_ACTIONS = {
 }
 
 # What the original had in its files before it was started.
-_EVENT = {
+EVENT = {
     "cond": "Generator.Square.latest >= 2",
     "text": "It is big",
     "return": " ",
@@ -33,7 +33,7 @@ _EVENT = {
     "dname": "",
     "active": True,
 }
-_ACTION = {"listenID": ["testID"], "parameters": "", "script": "Generator.gen_level = 1", "active": False}
+ACTION = {"listenID": ["testID"], "parameters": "", "script": "Generator.gen_level = 1", "active": False}
 
 
 def set_user_actions(client: Client) -> None:
@@ -44,8 +44,8 @@ def set_user_actions(client: Client) -> None:
 def set_rules(client: Client) -> None:
     client.ask(
         automation={
-            "setEvent": {"name": "myevent1", **_EVENT},
-            "setAction": {"name": "action2", **_ACTION},
+            "setEvent": {"name": "myevent1", **EVENT},
+            "setAction": {"name": "action2", **ACTION},
         }
     )
 
@@ -143,7 +143,7 @@ DIFFERENCES: Mapping[str, Difference] = {
             _answer(
                 "auto.setEvent",
                 events={
-                    "E2": {**_EVENT, "cond": "True", "text": "E2", "return": "", "id": "E2"},
+                    "E2": {**EVENT, "cond": "True", "text": "E2", "return": "", "id": "E2"},
                 },
             )
         ],
@@ -155,7 +155,7 @@ DIFFERENCES: Mapping[str, Difference] = {
                 "auto.setEvent",
                 events={
                     "Event1": {
-                        **_EVENT,
+                        **EVENT,
                         "cond": "Generator.Square>=1",
                         "text": "Big square",
                         "return": "",

@@ -11,20 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from rtoc_twisted.client.rtoc_rules import ACTION, EVENT, USER_ACTION, kind_of
 
 from .files_support import ExactServer, run_rtoc
+from .golden_automation import ACTION as SCRIPT
+from .golden_automation import EVENT as RULE
 from .test_files_config import rtoc_config
 
-RULE = {
-    "cond": "Generator.Square.latest >= 2",
-    "text": "It is big",
-    "return": " ",
-    "priority": 0,
-    "id": "testID",
-    "trigger": "rising",
-    "sname": "",
-    "dname": "",
-    "active": True,
-}
-SCRIPT = {"listenID": ["testID"], "parameters": "", "script": "Generator.gen_level = 1", "active": False}
 FILES: dict[str, Any] = {
     "globalEvents.json": {"big": RULE, "x": RULE},
     "globalActions.json": {"signals": SCRIPT},

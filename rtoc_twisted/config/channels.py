@@ -8,7 +8,7 @@ from typing import Any
 
 from ..channels.rules import Rules, check_url
 from . import kinds
-from .kinds import Kind, Wrong
+from .kinds import Kind
 
 _TARGETS = ("url", "url_file", "apprise", "apprise_file")
 _HEADER = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
@@ -66,13 +66,7 @@ SECRET = frozenset({"url", "apprise", "headers"})
 
 def channels(value: object) -> tuple[Rules, ...]:
     """Return the channels of a table of tables; raises Wrong or ValueError, which repeat no secret."""
-    if not isinstance(value, dict):
-        raise ValueError("expected a table [channels.NAME] for each channel")
-    wrong: list[tuple[str, str]] = []
-    found = tuple(_channel(name, entry, wrong) for name, entry in value.items())
-    if wrong:
-        raise Wrong(wrong)
-    return found
+    return kinds.entries(value, "[channels.NAME] for each channel", _channel)
 
 
 def _channel(name: str, entry: Any, wrong: list[tuple[str, str]]) -> Rules:

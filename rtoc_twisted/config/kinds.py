@@ -9,12 +9,13 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.interfaces import IStreamServerEndpointStringParser
 from twisted.plugin import getPlugins
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_E = TypeVar("_E")
 
 UNITS = {"": 1, "B": 1} | {
     letter + suffix: base ** (power + 1)
@@ -290,3 +291,19 @@ def checked(
         except ValueError as error:
             wrong.append((f"{name}.{key}", str(error)))
     return given
+
+
+def entries(
+    value: object, expected: str, read: Callable[[str, Any, list[tuple[str, str]]], _E]
+) -> tuple[_E, ...]:
+    """Return what `read` makes of each entry of a table of tables, given its name and where faults are told.
+
+    expected: the words for what is no table. Raises ValueError for that, Wrong with all faults of entries.
+    """
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a table {expected}")
+    wrong: list[tuple[str, str]] = []
+    found = tuple(read(name, entry, wrong) for name, entry in value.items())
+    if wrong:
+        raise Wrong(wrong)
+    return found

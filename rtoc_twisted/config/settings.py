@@ -13,7 +13,7 @@ from ..model import Permission
 from ..storage.retention import Rule
 from . import kinds
 from .channels import channels as read_channels
-from .kinds import Kind, Network, Wrong
+from .kinds import Kind, Network
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,7 @@ ACCOUNT_KEYS = {
 
 
 def _accounts(value: object) -> tuple[Account, ...]:
-    if not isinstance(value, dict):
-        raise ValueError("expected a table [accounts.NAME] for each account")
-    wrong: list[tuple[str, str]] = []
-    accounts = tuple(_account(name, entry, wrong) for name, entry in value.items())
-    if wrong:
-        raise Wrong(wrong)
-    return accounts
+    return kinds.entries(value, "[accounts.NAME] for each account", _account)
 
 
 def _account(name: str, entry: object, wrong: list[tuple[str, str]]) -> Account:
@@ -116,13 +110,7 @@ RULE_KEYS = {
 
 
 def _retention(value: object) -> tuple[Rule, ...]:
-    if not isinstance(value, dict):
-        raise ValueError("expected a table [retention.NAME] for each rule")
-    wrong: list[tuple[str, str]] = []
-    rules = tuple(_rule(name, entry, wrong) for name, entry in value.items())
-    if wrong:
-        raise Wrong(wrong)
-    return rules
+    return kinds.entries(value, "[retention.NAME] for each rule", _rule)
 
 
 def _rule(name: str, entry: object, wrong: list[tuple[str, str]]) -> Rule:
